@@ -1,0 +1,125 @@
+/** Text generation with a key-value cache: the prompt in one pass, then one token at a time. */
+import { linear, Scope, Tensor, unscoped } from '@sralign/native';
+import { Graph } from '../autograd/graph.js';
+import { ConfigError } from '../errors.js';
+import type { CausalLM, KeyValueCache } from '../model/causal-lm.js';
+import type { Tokenizer } from '../tokens/tokenizer.js';
+import { type SamplingOptions, TokenSampler } from './sampling.js';
+
+export interface GenerateOptions extends SamplingOptions {
+  readonly maxNewTokens: number;
+}
+
+/**
+ * Generates after a prompt, one token id per iteration, and ends at `eosTokenId`, which is not given out.
+ *
+ * @param promptTokens with BOS where the model expects it; at least one
+ * @throws ConfigError for impossible settings, or when prompt and new tokens exceed the model's positions
+ */
+export function* generateTokens(
+  model: CausalLM,
+  promptTokens: readonly number[],
+  eosTokenId: number,
+  options: GenerateOptions,
+): Generator<number> {
+  checkOptions(options);
+  const capacity = promptTokens.length + options.maxNewTokens;
+  if (promptTokens.length === 0) throw new ConfigError('The prompt has no token.', { field: 'prompt' });
+  if (capacity > model.spec.maxPositions) {
+    throw new ConfigError(
+      `The prompt (${promptTokens.length} tokens) and ${options.maxNewTokens} new tokens exceed the model's ` +
+        `${model.spec.maxPositions} positions.`,
+      { field: 'maxNewTokens' },
+    );
+  }
+  using session = new GenerationSession(model, capacity);
+  const sampler = new TokenSampler(options);
+  let logits = session.advance(promptTokens);
+  for (let produced = 0; produced < options.maxNewTokens; produced++) {
+    const token = sampler.next(logits);
+    if (token === eosTokenId) return;
+    yield token;
+    if (produced + 1 < options.maxNewTokens) logits = session.advance([token]);
+  }
+}
+
+/**
+ * Generates text after a prompt, in pieces as they are decided; pieces end at whole characters.
+ *
+ * @throws as generateTokens
+ */
+export async function* generateText(
+  model: CausalLM,
+  tokenizer: Tokenizer,
+  options: GenerateOptions & { readonly prompt: string },
+): AsyncGenerator<string> {
+  const bos = tokenizer.bosTokenId === null ? [] : [tokenizer.bosTokenId];
+  const promptTokens = [...bos, ...tokenizer.encode(options.prompt)];
+  const promptText = tokenizer.decode(promptTokens, { skipSpecialTokens: true });
+  const tokens = [...promptTokens];
+  let given = promptText.length;
+  for (const token of generateTokens(model, promptTokens, tokenizer.eosTokenId, options)) {
+    tokens.push(token);
+    const text = tokenizer.decode(tokens, { skipSpecialTokens: true });
+    // A character may need several byte tokens; until they are complete it decodes to U+FFFD.
+    if (text.endsWith('\uFFFD')) continue;
+    yield text.slice(given);
+    given = text.length;
+    await new Promise(resolve => setImmediate(resolve));
+  }
+}
+
+/** One sequence, its cache and its position. No scope stays open between calls, since other work may run there. */
+class GenerationSession implements Disposable {
+  private readonly layers: KeyValueCache['layers'];
+  private length = 0;
+
+  constructor(
+    private readonly model: CausalLM,
+    capacity: number,
+  ) {
+    const { kvHeads, headDim } = model.spec.heads;
+    const shape = [capacity, kvHeads * headDim];
+    this.layers = unscoped(() =>
+      Array.from({ length: model.spec.layers }, () => ({
+        keys: Tensor.empty(shape, model.computeType),
+        values: Tensor.empty(shape, model.computeType),
+      })),
+    );
+  }
+
+  /** Feeds tokens and returns the logits after the last one: f32 [V]. */
+  advance(tokens: readonly number[]): Float32Array {
+    using _scope = new Scope();
+    const { model } = this;
+    const count = tokens.length;
+    const hidden = model.hidden(new Graph(false), {
+      tokens: Tensor.from(Int32Array.from(tokens), [count]),
+      positions: Tensor.from(Int32Array.from({ length: count }, (_, i) => this.length + i), [count]),
+      context: { cache: { layers: this.layers, length: this.length } },
+    });
+    this.length += count;
+    const logits = Tensor.empty([1, model.spec.vocabularySize]);
+    linear({ x: hidden.value.rows(count - 1, count), weight: model.head.compute, out: logits });
+    return logits.toFloat32Array();
+  }
+
+  [Symbol.dispose](): void {
+    for (const { keys, values } of this.layers) {
+      keys.dispose();
+      values.dispose();
+    }
+  }
+}
+
+function checkOptions({ maxNewTokens, temperature, topP }: GenerateOptions): void {
+  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) {
+    throw new ConfigError(`It must be a positive integer, got ${maxNewTokens}.`, { field: 'maxNewTokens' });
+  }
+  if (!(temperature >= 0) || !Number.isFinite(temperature)) {
+    throw new ConfigError(`It must be 0 (greedy) or greater, got ${temperature}.`, { field: 'temperature' });
+  }
+  if (!(topP > 0 && topP <= 1)) {
+    throw new ConfigError(`It must be in (0, 1], got ${topP}.`, { field: 'topP' });
+  }
+}

@@ -1,0 +1,76 @@
+/** What every model family gives the trainer: parameters, hidden states, and the output matrix. */
+import { cast, type DType, Tensor } from '@sralign/native';
+import type { Graph, Parameter, Variable } from '../autograd/graph.js';
+import type { RotaryInput } from '../autograd/ops.js';
+import { cachedAttention, attention as packedAttention } from '../autograd/ops.js';
+import { rotaryTables } from './rotary.js';
+import type { ModelSpec } from './spec.js';
+
+/** Packed tokens, and either the forest of segments they form or the cache they continue. */
+export interface ModelInput {
+  readonly tokens: Tensor; // i32 [T]
+  readonly positions: Tensor; // i32 [T]
+  readonly context: { readonly segments: Tensor } | { readonly cache: KeyValueCache };
+}
+
+/** Keys and values of the tokens seen so far, per layer: [capacity, kvHeads * headDim] of the compute type. */
+export interface KeyValueCache {
+  readonly layers: readonly { readonly keys: Tensor; readonly values: Tensor }[];
+  /** Tokens already in the cache: where the input's tokens go. */
+  readonly length: number;
+}
+
+export abstract class CausalLM {
+  readonly spec: ModelSpec;
+  /** f32, or bf16 for products and activations with f32 master weights. */
+  readonly computeType: DType;
+  readonly parameters: readonly Parameter[];
+  /** Output matrix [V, H]; the embedding itself when tied. */
+  readonly head: Parameter;
+  private readonly cosines: Tensor;
+  private readonly sines: Tensor;
+
+  protected constructor(spec: ModelSpec, computeType: DType, parameters: readonly Parameter[], head: Parameter) {
+    this.spec = spec;
+    this.computeType = computeType;
+    this.parameters = parameters;
+    this.head = head;
+    ({ cosines: this.cosines, sines: this.sines } = rotaryTables(spec.rotary, spec.maxPositions));
+    this.refreshComputeCopies();
+  }
+
+  /** Final hidden states, normalised, of the compute type: [T, H]. */
+  abstract hidden(graph: Graph, input: ModelInput): Variable;
+
+  get parameterCount(): number {
+    return this.parameters.reduce((count, parameter) => count + parameter.value.size, 0);
+  }
+
+  /** Rounds the master weights into the bf16 copies; needed after the weights were written from outside. */
+  refreshComputeCopies(): void {
+    for (const { value, computeCopy } of this.parameters) {
+      if (computeCopy !== null) cast({ x: value, out: computeCopy });
+    }
+  }
+
+  zeroGradients(): void {
+    for (const parameter of this.parameters) parameter.zeroGradient();
+  }
+
+  /** Frees the weights and gradients. */
+  dispose(): void {
+    for (const parameter of this.parameters) parameter.dispose();
+    this.cosines.dispose();
+    this.sines.dispose();
+  }
+
+  protected attention(graph: Graph, qkv: Variable, input: ModelInput, layer: number): Variable {
+    const rotary: RotaryInput = { positions: input.positions, cosines: this.cosines, sines: this.sines };
+    const { heads, window } = this.spec;
+    if ('segments' in input.context) {
+      return packedAttention(graph, qkv, input.context.segments, rotary, heads, window);
+    }
+    const { cache } = input.context;
+    return cachedAttention(qkv, cache.layers[layer]!, cache.length, rotary, heads, window);
+  }
+}

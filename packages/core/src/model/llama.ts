@@ -1,0 +1,101 @@
+/** Llama and Mistral: RMS norms, grouped queries, full rotary, SwiGLU; Mistral adds a sliding window. */
+import type { DType } from '@sralign/native';
+import type { Graph, Parameter, Variable } from '../autograd/graph.js';
+import { embedding, linear, type NormParameters, norm, residual, swiglu } from '../autograd/ops.js';
+import { CausalLM, type ModelInput } from './causal-lm.js';
+import { ParameterBuilder, type ParameterValues } from './parameters.js';
+import type { ModelSpec } from './spec.js';
+
+interface Layer {
+  readonly attentionNorm: NormParameters;
+  readonly qkv: Parameter;
+  readonly qkvBias?: Parameter;
+  readonly output: Parameter;
+  readonly outputBias?: Parameter;
+  readonly mlpNorm: NormParameters;
+  readonly gateUp: Parameter;
+  readonly gateUpBias?: Parameter;
+  readonly down: Parameter;
+  readonly downBias?: Parameter;
+}
+
+export class Llama extends CausalLM {
+  private constructor(
+    spec: ModelSpec,
+    computeType: DType,
+    parameters: readonly Parameter[],
+    private readonly embedding: Parameter,
+    private readonly layers: readonly Layer[],
+    private readonly finalNorm: NormParameters,
+    head: Parameter,
+  ) {
+    super(spec, computeType, parameters, head);
+  }
+
+  static async create(spec: ModelSpec, values: ParameterValues, computeType: DType): Promise<Llama> {
+    const builder = new ParameterBuilder(values, computeType);
+    const { hiddenSize: h, feedForwardSize: f, vocabularySize: v } = spec;
+    const queryWidth = spec.heads.heads * spec.heads.headDim;
+    const kvWidth = spec.heads.kvHeads * spec.heads.headDim;
+    const rmsNorm = async (name: string): Promise<NormParameters> => ({
+      weight: await builder.vector(`${name}.weight`, 'norm', [`${name}.weight`, h]),
+      epsilon: spec.normEpsilon,
+    });
+
+    const table = await builder.matrix('model.embed_tokens.weight', h, ['model.embed_tokens.weight', v]);
+    const layers: Layer[] = [];
+    for (let i = 0; i < spec.layers; i++) {
+      const layer = `model.layers.${i}`;
+      const attention = `${layer}.self_attn`;
+      const mlp = `${layer}.mlp`;
+      const qkvParts = (suffix: string): [string, number][] => [
+        [`${attention}.q_proj.${suffix}`, queryWidth],
+        [`${attention}.k_proj.${suffix}`, kvWidth],
+        [`${attention}.v_proj.${suffix}`, kvWidth],
+      ];
+      const gateUpParts = (suffix: string): [string, number][] => [
+        [`${mlp}.gate_proj.${suffix}`, f],
+        [`${mlp}.up_proj.${suffix}`, f],
+      ];
+      layers.push({
+        attentionNorm: await rmsNorm(`${layer}.input_layernorm`),
+        qkv: await builder.matrix(`${attention}.qkv.weight`, h, ...qkvParts('weight')),
+        output: await builder.matrix(`${attention}.o_proj.weight`, queryWidth, [`${attention}.o_proj.weight`, h]),
+        ...(spec.attentionBias && {
+          qkvBias: await builder.vector(`${attention}.qkv.bias`, 'bias', ...qkvParts('bias')),
+          outputBias: await builder.vector(`${attention}.o_proj.bias`, 'bias', [`${attention}.o_proj.bias`, h]),
+        }),
+        mlpNorm: await rmsNorm(`${layer}.post_attention_layernorm`),
+        gateUp: await builder.matrix(`${mlp}.gate_up.weight`, h, ...gateUpParts('weight')),
+        down: await builder.matrix(`${mlp}.down_proj.weight`, f, [`${mlp}.down_proj.weight`, h]),
+        ...(spec.mlpBias && {
+          gateUpBias: await builder.vector(`${mlp}.gate_up.bias`, 'bias', ...gateUpParts('bias')),
+          downBias: await builder.vector(`${mlp}.down_proj.bias`, 'bias', [`${mlp}.down_proj.bias`, h]),
+        }),
+      });
+    }
+    const finalNorm = await rmsNorm('model.norm');
+    const head = spec.tiedEmbeddings ? table : await builder.matrix('lm_head.weight', h, ['lm_head.weight', v]);
+    return new Llama(spec, computeType, builder.parameters, table, layers, finalNorm, head);
+  }
+
+  override hidden(graph: Graph, input: ModelInput): Variable {
+    const attend = (x: Variable, layer: Layer, index: number): Variable => {
+      const qkv = linear(graph, norm(graph, x, layer.attentionNorm, this.computeType), layer.qkv, layer.qkvBias);
+      return linear(graph, this.attention(graph, qkv, input, index), layer.output, layer.outputBias);
+    };
+    const feedForward = (x: Variable, layer: Layer): Variable => {
+      const gateUp = linear(graph, norm(graph, x, layer.mlpNorm, this.computeType), layer.gateUp, layer.gateUpBias);
+      return linear(graph, swiglu(graph, gateUp), layer.down, layer.downBias);
+    };
+
+    let x = embedding(graph, input.tokens, this.embedding);
+    for (const [index, layer] of this.layers.entries()) {
+      x = graph.block(x, x => {
+        const y = residual(graph, x, attend(x, layer, index));
+        return residual(graph, y, feedForward(y, layer));
+      });
+    }
+    return norm(graph, x, this.finalNorm, this.computeType);
+  }
+}

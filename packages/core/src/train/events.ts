@@ -1,0 +1,45 @@
+/** What a run reports while it goes on. Core never prints; the command line and other programs listen. */
+import type { ReadReport } from '../data/read.js';
+
+export type TrainEvent =
+  | {
+      readonly type: 'start';
+      readonly runFolder: string;
+      readonly resumedFromStep: number | null;
+      readonly trainPairs: number;
+      readonly evalPairs: number;
+      readonly totalSteps: number;
+      readonly parameters: number;
+      readonly device: string;
+      readonly dtype: string;
+      readonly threads: number;
+      readonly reports: readonly ReadReport[];
+    }
+  | { readonly type: 'reference'; readonly donePairs: number; readonly totalPairs: number; readonly cached: boolean }
+  | {
+      readonly type: 'step';
+      readonly step: number;
+      readonly totalSteps: number;
+      readonly metrics: Readonly<Record<string, number>>;
+    }
+  | { readonly type: 'evaluate'; readonly step: number; readonly metrics: Readonly<Record<string, number>> }
+  | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }
+  | {
+      readonly type: 'end';
+      readonly step: number;
+      readonly interrupted: boolean;
+      readonly runFolder: string;
+      readonly finalFolder: string | null;
+      readonly seconds: number;
+    };
+
+export interface TrainResult {
+  readonly runFolder: string;
+  /** The trained model as a Hugging Face folder; null when interrupted. */
+  readonly finalFolder: string | null;
+  readonly steps: number;
+  readonly interrupted: boolean;
+  /** The last evaluation's metrics, or the last step's. */
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly seconds: number;
+}

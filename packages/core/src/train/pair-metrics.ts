@@ -1,0 +1,72 @@
+/**
+ * Means over the pairs of a step or an evaluation, under the metric names of TRL where they exist. Rewards are
+ * beta * (log pi - log pi_ref) with summed log-probs whatever the loss reduces with; an accuracy counts log-ratios of y+
+ * that are strictly greater.
+ */
+import type { PreferenceOptions, PreferenceOutput } from '../loss/preference.js';
+import type { AnswerLogps } from '../reference/cache.js';
+
+/** Log-probs of B pairs: f32 [B, 2], or [B, 1] for SFT. */
+export interface PairLogps {
+  readonly policy: Float32Array;
+  readonly reference: readonly AnswerLogps[] | null;
+  readonly augmentedPolicy: Float32Array | null;
+  readonly augmentedReference: readonly AnswerLogps[] | null;
+}
+
+export class PairMetrics {
+  private readonly sums = new Map<string, number>();
+  private pairs = 0;
+  private loss = 0;
+
+  constructor(private readonly options: PreferenceOptions) {}
+
+  /** @param lossWeight what each pair's loss counts in the mean loss; 1 / pairs of the whole step, or 1 / tokens */
+  add(output: PreferenceOutput, logps: PairLogps, lossWeight: number): void {
+    const sft = this.options.method === 'sft';
+    for (const [i, loss] of output.losses.entries()) {
+      this.pairs++;
+      this.loss += loss * lossWeight;
+      if (sft) {
+        this.sum('logps/chosen', logps.policy[i]!);
+        continue;
+      }
+      const { beta } = this.options;
+      const policy = answers(logps.policy, i);
+      const reference = logps.reference![i]!;
+      const chosenReward = beta * (policy.chosen - reference.chosen);
+      const rejectedReward = beta * (policy.rejected - reference.rejected);
+      this.sum('rewards/chosen', chosenReward);
+      this.sum('rewards/rejected', rejectedReward);
+      this.sum('rewards/margins', chosenReward - rejectedReward);
+      this.sum('rewards/accuracies', chosenReward > rejectedReward ? 1 : 0);
+      this.sum('logps/chosen', policy.chosen);
+      this.sum('logps/rejected', policy.rejected);
+      this.sum('margin', output.margins[i]!);
+      if (logps.augmentedPolicy === null) continue;
+      const augmented = answers(logps.augmentedPolicy, i);
+      const augmentedReference = logps.augmentedReference![i]!;
+      const augmentedMargin =
+        augmented.chosen - augmentedReference.chosen - (augmented.rejected - augmentedReference.rejected);
+      this.sum('sr/delta', output.deltas[i]!);
+      this.sum('sr/augmented_margin', output.deltas[i]! / beta);
+      this.sum('sr/augmented_accuracies', augmentedMargin > 0 ? 1 : 0);
+    }
+  }
+
+  /** `loss`, and the mean of everything else over the pairs added. */
+  means(): Record<string, number> {
+    const means: Record<string, number> = { loss: this.loss };
+    for (const [name, sum] of this.sums) means[name] = sum / this.pairs;
+    return means;
+  }
+
+  private sum(name: string, value: number): void {
+    this.sums.set(name, (this.sums.get(name) ?? 0) + value);
+  }
+}
+
+const answers = (logps: Float32Array, pair: number): AnswerLogps => ({
+  chosen: logps[2 * pair]!,
+  rejected: logps[2 * pair + 1]!,
+});

@@ -1,0 +1,169 @@
+/** From a configuration to everything a run needs: model, encoded pairs and their reference log-probs. */
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { setThreads, threads } from '@sralign/native';
+import type { Config } from '../config/schema.js';
+import { type ReadReport, readPreferenceRows } from '../data/read.js';
+import { ConfigError, DataError } from '../errors.js';
+import { resolveModelFolder } from '../hf/folder.js';
+import type { CausalLM } from '../model/causal-lm.js';
+import { loadModel, readModelSpec } from '../model/load.js';
+import { ReferenceCache } from '../reference/cache.js';
+import { modelKey } from '../reference/key.js';
+import { type EncodedDataset, type EncodedPair, encodePairs } from '../tokens/encode.js';
+import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
+import type { TrainEvent } from './events.js';
+import type { TrainingPair } from './preference-trainer.js';
+
+export interface Sources {
+  readonly modelFolder: string;
+  readonly tokenizerFolder: string;
+  readonly tokenizer: Tokenizer;
+  readonly train: EncodedDataset;
+  readonly evaluation: EncodedDataset | null;
+  readonly reports: readonly ReadReport[];
+}
+
+/**
+ * Reads, encodes and checks the data of a run; nothing is written.
+ *
+ * @throws ModelError, DataError, ConfigError naming the file, row and field
+ */
+export async function prepareSources(config: Config): Promise<Sources> {
+  const modelFolder = await resolveModelFolder(config.model.path, config.model.revision);
+  const tokenizerFolder =
+    config.model.tokenizer === null
+      ? modelFolder
+      : await resolveModelFolder(config.model.tokenizer, config.model.revision);
+  const spec = await readModelSpec(modelFolder);
+  const tokenizer = await loadTokenizer(tokenizerFolder);
+  const encode = async (files: readonly string[], maxPairs: number | null): Promise<EncodedDataset> => {
+    const { rows, reports } = await readPreferenceRows([...files], config.data.format);
+    const kept = maxPairs === null ? rows : rows.slice(0, maxPairs);
+    const dataset = encodePairs(kept, tokenizer, { policy: config.tokens, augmentation: config.augmentation });
+    allReports.push(...reports);
+    if (dataset.pairs.length === 0) {
+      throw new DataError('No pair is left after reading and encoding.', {
+        file: files.join(', '),
+        hint: 'Look at `sralign data preview`; tokens.longPrompt: drop removes rows with long prompts.',
+      });
+    }
+    checkTokens(dataset, spec.vocabularySize, spec.maxPositions, modelFolder);
+    return dataset;
+  };
+  const allReports: ReadReport[] = [];
+  const train = await encode(config.data.train, config.data.maxTrainPairs);
+  const evaluation = config.data.eval.length === 0 ? null : await encode(config.data.eval, config.data.maxEvalPairs);
+  return { modelFolder, tokenizerFolder, tokenizer, train, evaluation, reports: allReports };
+}
+
+/** Sets the number of compute threads: training.threads, OMP_NUM_THREADS, or the processors this process may use. */
+export function configureThreads(count: number | null): number {
+  if (count !== null) setThreads(Math.min(count, availableParallelism() * 4));
+  return threads();
+}
+
+/** The model a run starts from. */
+export function loadInitialModel(config: Config, folder: string): Promise<CausalLM> {
+  return loadModel(folder, {
+    dtype: config.training.dtype,
+    ...(config.model.init === 'random' && { randomSeed: config.training.seed }),
+  });
+}
+
+/** Which views of a data set need reference log-probs. */
+export interface ReferenceViews {
+  readonly plain: boolean;
+  readonly augmented: boolean;
+}
+
+/**
+ * Reference log-probs of the data sets, from the cache or computed by the reference model (the initial policy, unless
+ * reference.model names another).
+ *
+ * @param initialPolicy the policy at step 0; null when the run resumes and the policy has moved on
+ * @throws CheckpointError when the cache does not match
+ */
+export async function attachReference(
+  config: Config,
+  sources: Sources,
+  initialPolicy: CausalLM | null,
+  datasets: readonly { readonly dataset: EncodedDataset; readonly views: ReferenceViews }[],
+  onEvent: (event: TrainEvent) => void,
+): Promise<TrainingPair[][]> {
+  if (!datasets.some(({ views }) => views.plain || views.augmented)) {
+    return datasets.map(({ dataset }) => dataset.pairs.map(tokens => trainingPair(tokens)));
+  }
+  const own = config.reference.model === null;
+  const folder = own
+    ? sources.modelFolder
+    : await resolveModelFolder(config.reference.model!, config.model.revision);
+  const seed = own && config.model.init === 'random' ? config.training.seed : undefined;
+  const cacheFolder = config.reference.cacheFolder ?? join(config.output.folder, 'reference-cache');
+  const cache = new ReferenceCache(cacheFolder, await modelKey(folder, config.training.dtype, seed));
+  const borrowed = own ? initialPolicy : null;
+  const model =
+    borrowed ??
+    (await loadModel(folder, {
+      dtype: config.training.dtype,
+      ...(seed !== undefined && { randomSeed: seed }),
+    }));
+  const batchPairs = config.training.microbatchPairs ?? config.training.batchPairs;
+  try {
+    const result: TrainingPair[][] = [];
+    for (const { dataset, views } of datasets) {
+      const logpsOf = async (view: 'plain' | 'augmented') => {
+        const request = { pairs: dataset.pairs, view, sharedAugmentation: dataset.sharedAugmentation };
+        const totalPairs = dataset.pairs.length;
+        const cached = cache.lookup(request).every(entry => entry !== undefined);
+        cache.verify(model, request, config.reference.verifyPairs);
+        onEvent({ type: 'reference', donePairs: cached ? totalPairs : 0, totalPairs, cached });
+        return cache.fill(model, request, batchPairs, async donePairs => {
+          onEvent({ type: 'reference', donePairs, totalPairs, cached: false });
+          await new Promise(resolve => setImmediate(resolve));
+        });
+      };
+      const plain = views.plain ? await logpsOf('plain') : null;
+      const augmented = views.augmented ? await logpsOf('augmented') : null;
+      result.push(
+        dataset.pairs.map((tokens, i) => ({
+          ...trainingPair(tokens),
+          reference: plain?.[i] ?? null,
+          augmentedReference: augmented?.[i] ?? null,
+        })),
+      );
+    }
+    return result;
+  } finally {
+    if (borrowed === null) model.dispose();
+  }
+}
+
+function trainingPair(tokens: EncodedPair): TrainingPair {
+  return { tokens, reference: null, augmentedReference: null, source: `${tokens.file}:${tokens.row}` };
+}
+
+function checkTokens(dataset: EncodedDataset, vocabularySize: number, maxPositions: number, folder: string): void {
+  const prefixTokens = dataset.sharedAugmentation.length;
+  for (const pair of dataset.pairs) {
+    const where = { file: pair.file, row: pair.row };
+    const largest = [pair.prompt, pair.augmentedPrompt, pair.chosen, pair.rejected, dataset.sharedAugmentation].reduce(
+      (max, ids) => ids.reduce((a, b) => Math.max(a, b), max),
+      0,
+    );
+    if (largest >= vocabularySize) {
+      throw new ConfigError(
+        `The tokenizer gives token ${largest}, but the model in ${folder} has a vocabulary of ${vocabularySize}.`,
+        { ...where, field: 'model.tokenizer', hint: 'Use the tokenizer that belongs to the model.' },
+      );
+    }
+    const prompt = Math.max(pair.prompt.length, prefixTokens + pair.augmentedPrompt.length);
+    const needed = prompt + Math.max(pair.chosen.length, pair.rejected.length);
+    if (needed > maxPositions) {
+      throw new ConfigError(
+        `A sequence of ${needed} tokens (with the quality prompt) does not fit the model's ${maxPositions} positions.`,
+        { ...where, field: 'tokens.maxTokens', hint: 'Lower tokens.maxTokens or shorten augmentation.prompt.' },
+      );
+    }
+  }
+}

@@ -1,0 +1,268 @@
+/** A whole run: data, model, reference, steps, evaluation, checkpoints, final model. Reads as the list of what happens. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { writeCheckpoint } from '../checkpoint/commit.js';
+import {
+  checkpointFolder,
+  latestCheckpoint,
+  prepareRunFolder,
+  pruneCheckpoints,
+} from '../checkpoint/run-folder.js';
+import { stringifyConfig } from '../config/load.js';
+import type { Config } from '../config/schema.js';
+import { Sampler } from '../data/sampler.js';
+import { CheckpointError, RunError } from '../errors.js';
+import { writeFileAtomic } from '../files.js';
+import { writeModelCard } from '../hf/model-card.js';
+import { isRefined } from '../loss/preference.js';
+import { MetricsJsonl } from '../metrics/jsonl.js';
+import { TensorboardWriter } from '../metrics/tensorboard.js';
+import { loadModel } from '../model/load.js';
+import { saveModel } from '../model/save.js';
+import { scheduleFactor } from '../optim/schedule.js';
+import type { TrainEvent, TrainResult } from './events.js';
+import { PreferenceTrainer, type TrainingPair } from './preference-trainer.js';
+import { attachReference, configureThreads, loadInitialModel, prepareSources, type Sources } from './prepare.js';
+import { checkResumable, loadOptimizerState, readTrainerState, saveTrainerState } from './state.js';
+
+export interface TrainOptions {
+  /** Continue the run in output.folder from its last checkpoint. */
+  readonly resume?: boolean;
+  /** Delete the run in output.folder first. */
+  readonly overwrite?: boolean;
+  /** Aborting ends the run after the current step with a checkpoint. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: TrainEvent) => void;
+}
+
+/**
+ * Trains as the configuration says and leaves a run folder: config.yaml, metrics.jsonl, TensorBoard events,
+ * checkpoints/ and, when finished, final/.
+ *
+ * @throws ConfigError, DataError, ModelError, CheckpointError before anything is written; RunError while running
+ */
+export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
+  const run = await Run.start(config, options);
+  try {
+    return await run.finish();
+  } finally {
+    run.close();
+  }
+}
+
+class Run {
+  private readonly startedMs = performance.now();
+  private metrics: Readonly<Record<string, number>> = {};
+  private lastCheckpointStep: number | null;
+
+  private constructor(
+    private readonly config: Config,
+    private readonly options: TrainOptions,
+    private readonly sources: Sources,
+    private readonly trainPairs: readonly TrainingPair[],
+    private readonly evalPairs: readonly TrainingPair[],
+    private readonly trainer: PreferenceTrainer,
+    private readonly sampler: Sampler,
+    private step: number,
+    private readonly totalSteps: number,
+    private readonly log: MetricsJsonl,
+    private readonly tensorboard: TensorboardWriter | null,
+  ) {
+    this.lastCheckpointStep = step === 0 ? null : step;
+  }
+
+  static async start(config: Config, options: TrainOptions): Promise<Run> {
+    const folder = config.output.folder;
+    const onEvent = options.onEvent ?? (() => {});
+    const threads = configureThreads(config.training.threads);
+    const sources = await prepareSources(config);
+    const resumed = options.resume === true ? await findCheckpoint(config) : null;
+    const state = resumed && (await readTrainerState(resumed.folder));
+    const model =
+      resumed === null
+        ? await loadInitialModel(config, sources.modelFolder)
+        : await loadModel(resumed.folder, { dtype: config.training.dtype });
+    await prepareRunFolder(folder, { resume: options.resume === true, overwrite: options.overwrite === true });
+    await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
+
+    const { train: trainSet, evaluation } = sources;
+    const { batchPairs, microbatchPairs, epochs, maxSteps, maxGradNorm, seed } = config.training;
+    const totalSteps = maxSteps ?? Math.ceil(trainSet.pairs.length / batchPairs) * epochs;
+    onEvent({
+      type: 'start',
+      runFolder: folder,
+      resumedFromStep: state?.step ?? null,
+      trainPairs: trainSet.pairs.length,
+      evalPairs: evaluation?.pairs.length ?? 0,
+      totalSteps,
+      parameters: model.parameterCount,
+      device: 'cpu',
+      dtype: config.training.dtype,
+      threads,
+      reports: sources.reports,
+    });
+    const preference = config.method !== 'sft';
+    const datasets = [
+      { dataset: trainSet, views: { plain: preference, augmented: isRefined(config.method) } },
+      // Evaluation measures both views for every preference method, so that methods can be compared.
+      ...(evaluation === null ? [] : [{ dataset: evaluation, views: { plain: preference, augmented: preference } }]),
+    ];
+    const initialPolicy = resumed === null ? model : null;
+    const [trainPairs, evalPairs] = await attachReference(config, sources, initialPolicy, datasets, onEvent);
+
+    const trainer = new PreferenceTrainer(model, trainSet.sharedAugmentation, {
+      method: config.method,
+      ...config.loss,
+      sftReduction: config.sft.reduction,
+      optimizer: config.optimizer,
+      maxGradNorm,
+      microbatchPairs: microbatchPairs ?? batchPairs,
+    });
+    if (resumed !== null) await loadOptimizerState(resumed.folder, trainer.optimizer, state!.step);
+    const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
+    const log = new MetricsJsonl(join(folder, 'metrics.jsonl'), { resumeStep: state?.step ?? null });
+    const tensorboard = config.logging.tensorboard ? new TensorboardWriter(join(folder, 'runs')) : null;
+    return new Run(
+      config,
+      options,
+      sources,
+      trainPairs!,
+      evalPairs ?? [],
+      trainer,
+      sampler,
+      state?.step ?? 0,
+      totalSteps,
+      log,
+      tensorboard,
+    );
+  }
+
+  async finish(): Promise<TrainResult> {
+    const { evaluation, checkpoint, logging } = this.config;
+    if (this.step === 0 && evaluation.atStart) await this.evaluate();
+    while (this.step < this.totalSteps) {
+      if (this.options.signal?.aborted) return this.interrupt();
+      await this.trainStep(logging.everySteps);
+      const atEnd = this.step === this.totalSteps;
+      if (isDue(evaluation.everySteps, this.step) || atEnd) await this.evaluate();
+      if (isDue(checkpoint.everySteps, this.step) || atEnd) await this.checkpoint();
+    }
+    const finalFolder = await this.writeFinalModel();
+    return this.end(false, finalFolder);
+  }
+
+  close(): void {
+    this.log.close();
+    this.tensorboard?.close();
+    this.trainer.dispose();
+    this.trainer.model.dispose();
+  }
+
+  private async trainStep(logEverySteps: number): Promise<void> {
+    const { optimizer, schedule } = this.config;
+    const epoch = this.sampler.state.epoch + this.sampler.state.position / this.trainPairs.length;
+    const pairs = this.sampler.next(this.config.training.batchPairs).map(index => this.trainPairs[index]!);
+    const learningRate = optimizer.learningRate * scheduleFactor(schedule, this.step, this.totalSteps);
+    let metrics: Record<string, number>;
+    try {
+      metrics = { ...(await this.trainer.step(pairs, learningRate)), epoch };
+    } catch (error) {
+      throw error instanceof RunError ? this.stepError(error) : error;
+    }
+    this.step++;
+    this.metrics = metrics;
+    if (isDue(logEverySteps, this.step) || this.step === this.totalSteps) this.record(metrics);
+    this.emit({ type: 'step', step: this.step, totalSteps: this.totalSteps, metrics });
+  }
+
+  private async evaluate(): Promise<void> {
+    if (this.evalPairs.length === 0) return;
+    const startMs = performance.now();
+    const means = await this.trainer.evaluate(this.evalPairs, this.config.evaluation.batchPairs);
+    means['time/evaluation_ms'] = performance.now() - startMs;
+    const metrics = Object.fromEntries(Object.entries(means).map(([name, value]) => [`eval_${name}`, value]));
+    this.metrics = metrics;
+    this.record(metrics);
+    this.emit({ type: 'evaluate', step: this.step, metrics });
+  }
+
+  private record(metrics: Readonly<Record<string, number>>): void {
+    this.log.write({ step: this.step, ...metrics });
+    this.tensorboard?.write(this.step, metrics);
+  }
+
+  private async checkpoint(): Promise<void> {
+    if (this.lastCheckpointStep === this.step) return;
+    const folder = checkpointFolder(this.config.output.folder, this.step);
+    const state = { step: this.step, sampler: this.sampler.state };
+    await writeCheckpoint(folder, temporary =>
+      saveTrainerState(temporary, this.trainer.model, this.trainer.optimizer, state, this.sources),
+    );
+    await pruneCheckpoints(this.config.output.folder, this.config.checkpoint.keepLast);
+    this.lastCheckpointStep = this.step;
+    this.emit({ type: 'checkpoint', step: this.step, folder });
+  }
+
+  private async writeFinalModel(): Promise<string> {
+    const folder = join(this.config.output.folder, 'final');
+    const { modelFolder, tokenizerFolder, reports } = this.sources;
+    await writeCheckpoint(folder, async temporary => {
+      await saveModel(this.trainer.model, temporary, modelFolder, tokenizerFolder);
+      await writeModelCard(temporary, {
+        baseModel: this.config.model.path,
+        config: this.config,
+        reports,
+        trainPairs: this.trainPairs.length,
+        steps: this.step,
+        metrics: this.metrics,
+        seconds: (performance.now() - this.startedMs) / 1000,
+      });
+    });
+    return folder;
+  }
+
+  private async interrupt(): Promise<TrainResult> {
+    await this.checkpoint();
+    return this.end(true, null);
+  }
+
+  private end(interrupted: boolean, finalFolder: string | null): TrainResult {
+    const seconds = (performance.now() - this.startedMs) / 1000;
+    const runFolder = this.config.output.folder;
+    this.emit({ type: 'end', step: this.step, interrupted, runFolder, finalFolder, seconds });
+    return { runFolder, finalFolder, steps: this.step, interrupted, metrics: this.metrics, seconds };
+  }
+
+  private stepError(error: RunError): RunError {
+    const last =
+      this.lastCheckpointStep === null
+        ? 'There is no checkpoint yet.'
+        : `The last good checkpoint is ${checkpointFolder(this.config.output.folder, this.lastCheckpointStep)}.`;
+    return new RunError(`Step ${this.step + 1}: ${error.message} ${last}`, {
+      hint: 'Lower optimizer.learningRate or training.maxGradNorm, or use training.dtype f32.',
+      cause: error,
+    });
+  }
+
+  private emit(event: TrainEvent): void {
+    this.options.onEvent?.(event);
+  }
+}
+
+const isDue = (everySteps: number | null, step: number): boolean => everySteps !== null && step % everySteps === 0;
+
+async function findCheckpoint(config: Config): Promise<{ folder: string } | null> {
+  const folder = config.output.folder;
+  const file = join(folder, 'config.yaml');
+  const saved = await readFile(file, 'utf8').catch(() => null);
+  if (saved === null) {
+    throw new CheckpointError('There is no run to resume in this folder.', {
+      file: folder,
+      field: 'output.folder',
+      hint: 'Start it without --resume.',
+    });
+  }
+  checkResumable(parse(saved), config, file);
+  return latestCheckpoint(folder);
+}
