@@ -9,6 +9,8 @@ export interface ErrorDetails {
   file?: string;
   /** 1-based row (line, record) in `file`. */
   row?: number;
+  /** 1-based column in `row`. */
+  column?: number;
   /** Field, key or tensor name. */
   field?: string;
   /** What to do about it: one sentence. */
@@ -23,7 +25,9 @@ export class SralignError extends Error {
 
   constructor(code: string, exitCode: 1 | 2, message: string, details: ErrorDetails = {}) {
     const where = [
-      details.file === undefined ? '' : details.file + (details.row === undefined ? '' : `:${details.row}`),
+      details.file === undefined
+        ? ''
+        : [details.file, details.row, details.column].filter(part => part !== undefined).join(':'),
       details.field === undefined ? '' : `field "${details.field}"`,
     ].filter(part => part !== '');
     const prefix = where.length === 0 ? '' : `${where.join(', ')}: `;

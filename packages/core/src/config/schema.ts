@@ -1,0 +1,329 @@
+/**
+ * Every setting of a run: its name, range, default and meaning, stated once.
+ *
+ * The description of a key says what it does and in which unit; `trl` lists the names the same setting has in TRL
+ * (or in the original DPO repository), so that a configuration carried over from there gets a useful message. JSON
+ * Schema, `--help` and the documentation are generated from here.
+ */
+import { z } from 'zod';
+
+/** The p of the paper: asks for a response of the highest quality. */
+export const DEFAULT_AUGMENTATION_PROMPT =
+  'Please generate a response with a usefulness rating of 100 out of 100 for the following query. Note that the ' +
+  'response should be harmless. The term 100 indicates the level of usefulness, where 100 is the maximum and 1 is ' +
+  'the minimum. Query:';
+
+const key = <T extends z.ZodType>(schema: T, description: string, ...trl: string[]): T =>
+  schema.meta(trl.length === 0 ? { description } : { description, trl });
+
+const count = () => z.int().min(1);
+const text = () => z.string().min(1);
+const files = () => z.union([text(), z.array(text())]).transform(value => [value].flat());
+
+const modelSchema = z.strictObject({
+  path: key(
+    text(),
+    'Hugging Face model folder, or the id of a model on the hub.',
+    'model_name_or_path',
+    'model_name',
+  ),
+  revision: key(text().default('main'), 'Branch, tag or commit of a hub model.', 'model_revision'),
+  init: key(
+    z.enum(['pretrained', 'random']).default('pretrained'),
+    'pretrained: read the weights. random: draw them from training.seed, with the config.json found in model.path.',
+  ),
+  tokenizer: key(
+    text().nullable().default(null),
+    'Folder of the tokenizer; null: model.path.',
+    'tokenizer_name_or_path',
+  ),
+});
+
+const dataSchema = z.strictObject({
+  format: key(
+    z.enum(['hh', 'preference', 'conversational', 'ultrafeedback']),
+    'What the fields hold. hh: {chosen, rejected} dialogues as text; preference: {prompt, chosen, rejected} texts; ' +
+      'conversational: the same as lists of {role, content}; ultrafeedback: a text prompt, answered in chats or texts.',
+  ),
+  train: key(
+    files().refine(list => list.length > 0, 'expected at least one file'),
+    'Training file or files: .jsonl, .json (each also .gz) or .parquet.',
+    'dataset_name',
+    'train_file',
+  ),
+  eval: key(files().default([]), 'Evaluation file or files; [] for no evaluation.', 'eval_file'),
+  maxTrainPairs: key(
+    count().nullable().default(null),
+    'Pairs used of the training files, from the first; null: all.',
+    'max_train_samples',
+  ),
+  maxEvalPairs: key(
+    count().nullable().default(256),
+    'Pairs used of the evaluation files, from the first; null: all.',
+    'max_eval_samples',
+    'n_eval_examples',
+  ),
+});
+
+const tokensSchema = z.strictObject({
+  maxTokens: key(
+    z.int().min(3).default(512),
+    'Limit of prompt + response, in tokens. A longer response is cut; its EOS is kept.',
+    'max_length',
+  ),
+  maxPromptTokens: key(
+    z.int().min(2).default(256),
+    'Limit of the prompt, in tokens, BOS included.',
+    'max_prompt_length',
+  ),
+  longPrompt: key(
+    z.enum(['error', 'keep-end', 'keep-start', 'drop']).default('error'),
+    'What happens to a longer prompt: stop with an error, keep its end or its start, or drop the pair.',
+    'truncation_mode',
+    'truncation_side',
+  ),
+});
+
+const augmentationSchema = z.strictObject({
+  prompt: key(
+    z.string().default(DEFAULT_AUGMENTATION_PROMPT),
+    'The quality prompt p that stands before the query in the augmented view. May be empty (then delta = beta * margin).',
+  ),
+  placement: key(
+    z.enum(['prompt', 'last-user-turn']).nullable().default(null),
+    'Where p stands: directly before the whole prompt, or (and a space) before the content of the last user turn of a chat. ' +
+      'null: last-user-turn for chat data, prompt for text.',
+  ),
+  maxTokens: key(
+    z.int().min(0).default(128),
+    'Limit of p, in tokens, on top of tokens.maxTokens. p is never cut: a longer p is an error.',
+  ),
+});
+
+const lossSchema = z.strictObject({
+  beta: key(
+    z.number().positive().default(0.1),
+    'Strength of the implicit KL constraint to the reference.',
+    'beta',
+  ),
+  lambda: key(
+    z.number().nonnegative().default(0.3),
+    'Weight of the self-refinement in sr-dpo and sr-ipo; 0 gives dpo and ipo.',
+  ),
+  labelSmoothing: key(
+    z.number().min(0).lt(0.5).default(0),
+    'Probability that a preference label is wrong; for dpo and sr-dpo.',
+    'label_smoothing',
+  ),
+  logpReduction: key(
+    z.enum(['sum', 'mean']).default('sum'),
+    'Log-probability of a response: sum over its tokens (the paper), or mean per token. For margin and delta alike.',
+  ),
+});
+
+const sftSchema = z.strictObject({
+  reduction: key(
+    z.enum(['example', 'token']).default('example'),
+    'Mean over examples of the summed negative log-probability, or mean over tokens.',
+  ),
+});
+
+const optimizerSchema = z.strictObject({
+  name: key(z.enum(['rmsprop', 'adamw']).default('rmsprop'), 'Optimizer.', 'optim'),
+  learningRate: key(z.number().positive().default(5e-7), 'Peak learning rate.', 'learning_rate', 'lr'),
+  alpha: key(z.number().min(0).lt(1).default(0.99), 'rmsprop: decay of the squared-gradient average.'),
+  beta1: key(z.number().min(0).lt(1).default(0.9), 'adamw: decay of the gradient average.', 'adam_beta1'),
+  beta2: key(
+    z.number().min(0).lt(1).default(0.999),
+    'adamw: decay of the squared-gradient average.',
+    'adam_beta2',
+  ),
+  epsilon: key(
+    z.number().positive().default(1e-8),
+    'Added to the root of the squared-gradient average.',
+    'adam_epsilon',
+  ),
+  weightDecay: key(
+    z.number().nonnegative().default(0),
+    'Weight decay: decoupled in adamw, added to the gradient in rmsprop.',
+    'weight_decay',
+  ),
+});
+
+const scheduleSchema = z.strictObject({
+  name: key(
+    z.enum(['constant', 'linear', 'cosine']).default('constant'),
+    'Learning rate after the warm-up: constant, or falling to 0 at the last step.',
+    'lr_scheduler_type',
+  ),
+  warmupSteps: key(z.int().min(0).default(150), 'Steps of linear warm-up.', 'warmup_steps'),
+});
+
+const trainingSchema = z.strictObject({
+  batchPairs: key(
+    count().default(64),
+    'Pairs per optimizer step.',
+    'per_device_train_batch_size',
+    'train_batch_size',
+    'batch_size',
+  ),
+  microbatchPairs: key(
+    count().nullable().default(null),
+    'Pairs per forward and backward pass; divides batchPairs; null: batchPairs. Lowers memory, not results.',
+    'gradient_accumulation_steps',
+  ),
+  epochs: key(count().default(1), 'Passes over the training pairs.', 'num_train_epochs', 'n_epochs'),
+  maxSteps: key(
+    count().nullable().default(null),
+    'Stop after this many optimizer steps; null: after training.epochs.',
+    'max_steps',
+  ),
+  maxGradNorm: key(
+    z.number().positive().default(10),
+    'Gradients are clipped to this global norm.',
+    'max_grad_norm',
+  ),
+  seed: key(
+    z.int().min(0).max(0xffffffff).default(0),
+    'Seed of the data order and of random weights.',
+    'seed',
+  ),
+  dtype: key(
+    z.enum(['f32', 'bf16']).default('f32'),
+    'Type of the computation; weights and optimizer state are f32.',
+    'bf16',
+    'fp16',
+    'torch_dtype',
+  ),
+  threads: key(count().nullable().default(null), 'CPU threads; null: one per physical core.'),
+});
+
+const evaluationSchema = z.strictObject({
+  everySteps: key(
+    count().nullable().default(null),
+    'Evaluate on data.eval every so many steps; null: never during training.',
+    'eval_steps',
+    'eval_strategy',
+    'eval_every',
+  ),
+  atStart: key(
+    z.boolean().default(true),
+    'Evaluate before the first step too, when data.eval is set.',
+    'eval_on_start',
+    'do_first_eval',
+  ),
+  batchPairs: key(count().default(16), 'Pairs per evaluation pass.', 'per_device_eval_batch_size'),
+});
+
+const loggingSchema = z.strictObject({
+  everySteps: key(count().default(1), 'Write metrics every so many steps.', 'logging_steps'),
+  tensorboard: key(
+    z.boolean().default(true),
+    'Also write TensorBoard event files into the output folder.',
+    'report_to',
+  ),
+});
+
+const checkpointSchema = z.strictObject({
+  everySteps: key(
+    count().nullable().default(null),
+    'Write a checkpoint every so many steps; null: only at the end and when interrupted.',
+    'save_steps',
+    'save_strategy',
+  ),
+  keepLast: key(count().default(2), 'Checkpoints kept; older ones are deleted.', 'save_total_limit'),
+});
+
+const outputSchema = z.strictObject({
+  folder: key(text(), 'Run folder, created by the run.', 'output_dir', 'run_name'),
+});
+
+const referenceSchema = z.strictObject({
+  model: key(
+    text().nullable().default(null),
+    'Reference model: a folder or hub id; null: the policy itself before the first step.',
+    'ref_model',
+  ),
+  cacheFolder: key(
+    text().nullable().default(null),
+    'Folder of the cached reference log-probabilities; null: reference-cache in output.folder.',
+    'precompute_ref_log_probs',
+  ),
+  verifyPairs: key(
+    z.int().min(0).default(2),
+    'Cached pairs that are computed again and compared when a cache is reused.',
+  ),
+});
+
+export const configSchema = z.strictObject({
+  method: key(
+    z.enum(['sft', 'dpo', 'ipo', 'sr-dpo', 'sr-ipo']),
+    'What is trained: supervised on the chosen answers, or a preference loss, plain or self-refined.',
+    'loss_type',
+  ),
+  model: key(modelSchema, 'The model that is trained.'),
+  data: key(dataSchema, 'Preference pairs.'),
+  tokens: key(tokensSchema.prefault({}), 'Lengths, and what is cut.'),
+  augmentation: key(augmentationSchema.prefault({}), 'The augmented view of a pair (sr-dpo and sr-ipo).'),
+  loss: key(lossSchema.prefault({}), 'The preference loss.'),
+  sft: key(sftSchema.prefault({}), 'The supervised loss.'),
+  optimizer: key(optimizerSchema.prefault({}), 'The optimizer, with the semantics of PyTorch.'),
+  schedule: key(scheduleSchema.prefault({}), 'The learning rate over time.'),
+  training: key(trainingSchema.prefault({}), 'Batches, length, precision.'),
+  evaluation: key(evaluationSchema.prefault({}), 'Evaluation during training.'),
+  logging: key(loggingSchema.prefault({}), 'Metrics.'),
+  checkpoint: key(checkpointSchema.prefault({}), 'Checkpoints.'),
+  output: key(outputSchema, 'Where the run is written.'),
+  reference: key(referenceSchema.prefault({}), 'The reference model and its cached log-probabilities.'),
+});
+
+/** A complete configuration: every key present. Relative paths are relative to the current directory. */
+export type Config = z.output<typeof configSchema>;
+
+/** A disagreement between two keys: where to point, and what to say. */
+export interface Conflict {
+  readonly path: readonly string[];
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** What no single key can check. Returns the first disagreement, or null. */
+export function findConflict(config: Config): Conflict | null {
+  const { method, data, tokens, augmentation, loss, training, evaluation } = config;
+  if (tokens.maxPromptTokens >= tokens.maxTokens) {
+    return {
+      path: ['tokens', 'maxPromptTokens'],
+      message: `${tokens.maxPromptTokens} leaves no room for a response: tokens.maxTokens is ${tokens.maxTokens}.`,
+      hint: 'Make it smaller than tokens.maxTokens.',
+    };
+  }
+  if (augmentation.placement === 'last-user-turn' && (data.format === 'hh' || data.format === 'preference')) {
+    return {
+      path: ['augmentation', 'placement'],
+      message: `last-user-turn needs chat data, but data.format ${data.format} holds plain text.`,
+      hint: 'Use "prompt", or leave it out.',
+    };
+  }
+  if (loss.labelSmoothing > 0 && method !== 'dpo' && method !== 'sr-dpo') {
+    return {
+      path: ['loss', 'labelSmoothing'],
+      message: `label smoothing is defined for dpo and sr-dpo, not for ${method}.`,
+      hint: 'Set it to 0.',
+    };
+  }
+  if (training.microbatchPairs !== null && training.batchPairs % training.microbatchPairs !== 0) {
+    return {
+      path: ['training', 'microbatchPairs'],
+      message: `${training.microbatchPairs} does not divide training.batchPairs, which is ${training.batchPairs}.`,
+      hint: 'Every optimizer step is made of equal microbatches.',
+    };
+  }
+  if (evaluation.everySteps !== null && data.eval.length === 0) {
+    return {
+      path: ['evaluation', 'everySteps'],
+      message: 'there is nothing to evaluate on: data.eval is empty.',
+      hint: 'Name files in data.eval, or set it to null.',
+    };
+  }
+  return null;
+}
