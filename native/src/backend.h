@@ -3,7 +3,8 @@
 //
 // Shapes: T = packed tokens, H = hidden size, K/N = inputs/outputs of a linear layer, V = vocabulary,
 //         M = rows that meet the output matrix, R = response tokens (targets), B = pairs, S = segments.
-// Types:  "f32|bf16" is the compute type of the step; parameters' gradients, the residual stream, normalisation
+// Types:  "f32|bf16" is the compute type of the step; parameters' gradients, the residual stream,
+// normalisation
 //         statistics and log-probs are always f32.
 //
 // Accumulation rule (the same for every operation):
@@ -22,7 +23,8 @@
 
 namespace sralign {
 
-// ---- embedding ----------------------------------------------------------------------------------------------
+// ---- embedding
+// ----------------------------------------------------------------------------------------------
 struct EmbeddingArgs {
   TensorView tokens;  // i32 [T], each in [0, V)
   TensorView table;   // f32|bf16 [V, H]
@@ -34,7 +36,8 @@ struct EmbeddingBackwardArgs {
   TensorView dTable;  // f32 [V, H], +=
 };
 
-// ---- linear: out = x weight^T + bias ------------------------------------------------------------------------
+// ---- linear: out = x weight^T + bias
+// ------------------------------------------------------------------------
 struct LinearArgs {
   TensorView x;       // f32|bf16 [T, K]
   TensorView weight;  // same type [N, K]
@@ -42,9 +45,9 @@ struct LinearArgs {
   TensorView out;     // f32|bf16 [T, N]
 };
 struct LinearBackwardInputArgs {
-  TensorView dOut;    // f32|bf16 [T, N]
-  TensorView weight;  // same type [N, K]
-  TensorView dX;      // f32|bf16 [T, K]
+  TensorView dOut;          // f32|bf16 [T, N]
+  TensorView weight;        // same type [N, K]
+  TensorView dX;            // f32|bf16 [T, K]
   bool accumulate = false;  // only where dX is f32
 };
 struct LinearBackwardWeightArgs {
@@ -54,7 +57,8 @@ struct LinearBackwardWeightArgs {
   TensorView dBias;    // f32 [N], +=, optional
 };
 
-// ---- normalisation over the last axis -----------------------------------------------------------------------
+// ---- normalisation over the last axis
+// -----------------------------------------------------------------------
 struct LayerNormArgs {
   TensorView x;             // f32 [T, H]
   TensorView weight, bias;  // f32 [H]
@@ -84,8 +88,9 @@ struct RmsNormBackwardArgs {
   TensorView dWeight;  // f32 [H], +=
 };
 
-// ---- attention ----------------------------------------------------------------------------------------------
-// Queries, keys and values share one row of `qkv`, either per head (GPT-NeoX: q k v | q k v | ...) or in blocks
+// ---- attention
+// ---------------------------------------------------------------------------------------------- Queries,
+// keys and values share one row of `qkv`, either per head (GPT-NeoX: q k v | q k v | ...) or in blocks
 // (Llama: all q | all k | all v).
 enum class QkvLayout : int32_t { interleaved = 0, blocked = 1 };
 struct HeadShape {
@@ -99,7 +104,8 @@ struct HeadShape {
     return layout == QkvLayout::interleaved ? (kvHead * 3 + 1) * headDim : (heads + kvHead) * headDim;
   }
   int64_t valueOffset(int64_t kvHead) const {
-    return layout == QkvLayout::interleaved ? (kvHead * 3 + 2) * headDim : (heads + kvHeads + kvHead) * headDim;
+    return layout == QkvLayout::interleaved ? (kvHead * 3 + 2) * headDim
+                                            : (heads + kvHeads + kvHead) * headDim;
   }
 };
 // Rotates the first 2*Rh elements of every query and key head by the angle of its position, in place, pairing
@@ -112,19 +118,19 @@ struct RotaryArgs {
   HeadShape heads;
   bool inverse = false;  // rotate back: the backward pass
 };
-// Packed attention over a forest of segments. Segment s covers tokens [start, start+length) and continues segment
-// `parent` (-1: none). A query sees, causally, its own segment up to itself and the whole of every ancestor.
-// A pair is x with the children y+ and y-; the augmented view puts p above all x. Segments are in the order of
-// `start`, cover [0, T) without gaps, and a parent comes before its children. With `window` > 0 a query at
-// position i sees positions > i - window only (positions run on along a chain: root first).
-// Scores are scaled by 1/sqrt(headDim). Memory is linear in T.
+// Packed attention over a forest of segments. Segment s covers tokens [start, start+length) and continues
+// segment `parent` (-1: none). A query sees, causally, its own segment up to itself and the whole of every
+// ancestor. A pair is x with the children y+ and y-; the augmented view puts p above all x. Segments are in
+// the order of `start`, cover [0, T) without gaps, and a parent comes before its children. With `window` > 0
+// a query at position i sees positions > i - window only (positions run on along a chain: root first). Scores
+// are scaled by 1/sqrt(headDim). Memory is linear in T.
 struct AttentionArgs {
   TensorView qkv;       // f32|bf16 [T, rowWidth], rotated
   TensorView segments;  // i32 [S, 3]: start, length, parent
   HeadShape heads;
   int64_t window = 0;
-  TensorView out;           // f32|bf16 [T, heads*headDim]
-  TensorView logSumExp;     // f32 [T, heads]
+  TensorView out;        // f32|bf16 [T, heads*headDim]
+  TensorView logSumExp;  // f32 [T, heads]
 };
 struct AttentionBackwardArgs {
   TensorView qkv, segments;
@@ -145,7 +151,8 @@ struct AttentionCachedArgs {
   TensorView out;  // type of qkv [T, heads*headDim]
 };
 
-// ---- activations --------------------------------------------------------------------------------------------
+// ---- activations
+// --------------------------------------------------------------------------------------------
 enum class GeluKind : int32_t { erf = 0, tanh = 1 };
 struct GeluArgs {
   TensorView x, out;  // f32|bf16, same shape and type
@@ -163,8 +170,9 @@ struct SwigluBackwardArgs {
   TensorView gateUp, dOut, dGateUp;
 };
 
-// ---- elementwise --------------------------------------------------------------------------------------------
-struct AddArgs {  // out = a + b; out may be a
+// ---- elementwise
+// --------------------------------------------------------------------------------------------
+struct AddArgs {   // out = a + b; out may be a
   TensorView a;    // f32
   TensorView b;    // f32|bf16
   TensorView out;  // f32
@@ -177,9 +185,10 @@ struct ScaleArgs {
   float factor = 1;
 };
 
-// ---- log-probabilities --------------------------------------------------------------------------------------
-// logps[i] = log softmax(hidden[rows[targetRows[i]]] weight^T)[labels[i]], in chunks of rows: the [M, V] logits
-// never exist whole, forward or backward (the backward computes each chunk again).
+// ---- log-probabilities
+// -------------------------------------------------------------------------------------- logps[i] = log
+// softmax(hidden[rows[targetRows[i]]] weight^T)[labels[i]], in chunks of rows: the [M, V] logits never exist
+// whole, forward or backward (the backward computes each chunk again).
 struct LinearLogprobArgs {
   TensorView hidden;      // f32|bf16 [T, H]
   TensorView weight;      // same type [V, H]
@@ -195,8 +204,8 @@ struct LinearLogprobBackwardArgs {
   TensorView dHidden;  // type of hidden [T, H], overwritten (zero outside `rows`)
   TensorView dWeight;  // f32 [V, H], +=
 };
-// The same from logits that exist: logps[i] = logits[i][labels[i]] - logsumexp(logits[i]). A label of -1 masks a
-// row: log-prob 0, gradient 0.
+// The same from logits that exist: logps[i] = logits[i][labels[i]] - logsumexp(logits[i]). A label of -1
+// masks a row: log-prob 0, gradient 0.
 struct LogprobGatherArgs {
   TensorView logits;     // f32|bf16 [R, V]; -inf allowed
   TensorView labels;     // i32 [R]
@@ -218,12 +227,13 @@ struct SequenceSumBackwardArgs {
   TensorView dSums, offsets, dValues;
 };
 
-// ---- preference loss ----------------------------------------------------------------------------------------
-// c = 2 columns (chosen, rejected); SFT has c = 1 (chosen). With `mean` every log-prob is first divided by its
-// number of response tokens. Computed in double.
-//   margin m = (policy - reference)[chosen] - (policy - reference)[rejected];  delta = beta * (the same, augmented)
-//   sft: -policy[chosen];  dpo: -(1-e) log s(beta m - lambda delta) - e log s(-(beta m - lambda delta))
-//   ipo: (m - lambda delta - 1/(2 beta))^2;  dpo and ipo without augmented log-probs have delta = 0.
+// ---- preference loss
+// ---------------------------------------------------------------------------------------- c = 2 columns
+// (chosen, rejected); SFT has c = 1 (chosen). With `mean` every log-prob is first divided by its number of
+// response tokens. Computed in double.
+//   margin m = (policy - reference)[chosen] - (policy - reference)[rejected];  delta = beta * (the same,
+//   augmented) sft: -policy[chosen];  dpo: -(1-e) log s(beta m - lambda delta) - e log s(-(beta m - lambda
+//   delta)) ipo: (m - lambda delta - 1/(2 beta))^2;  dpo and ipo without augmented log-probs have delta = 0.
 // dLogps = lossScale * d loss / d policy; no gradient flows through delta (paper eq. 12-14).
 enum class PreferenceMethod : int32_t { sft = 0, dpo = 1, ipo = 2 };
 enum class LogpReduction : int32_t { sum = 0, mean = 1 };
@@ -231,23 +241,26 @@ struct PreferenceLossArgs {
   PreferenceMethod method = PreferenceMethod::dpo;
   LogpReduction reduction = LogpReduction::sum;
   double beta = 0.1, lambda = 0, labelSmoothing = 0, lossScale = 1;
-  TensorView policy;                                 // f32 [B, c]
-  TensorView reference;                              // f32 [B, 2]; not for SFT
-  TensorView augmentedPolicy, augmentedReference;    // f32 [B, 2], both or neither; not for SFT
-  TensorView responseTokens;                         // i32 [B, c], each >= 1
-  TensorView losses;                                 // f32 [B] (not scaled)
-  TensorView margins, deltas;                        // f32 [B]; not for SFT
-  TensorView dLogps;                                 // f32 [B, c]
+  TensorView policy;                               // f32 [B, c]
+  TensorView reference;                            // f32 [B, 2]; not for SFT
+  TensorView augmentedPolicy, augmentedReference;  // f32 [B, 2], both or neither; not for SFT
+  TensorView responseTokens;                       // i32 [B, c], each >= 1
+  TensorView losses;                               // f32 [B] (not scaled)
+  TensorView margins, deltas;                      // f32 [B]; not for SFT
+  TensorView dLogps;                               // f32 [B, c]
 };
 
-// ---- optimizers ---------------------------------------------------------------------------------------------
-// All tensors of a model in one call. `gradientScale` multiplies every gradient first (the clipping factor).
-// `computeWeights` (empty, or one bf16 tensor per parameter, null entries allowed) receive the rounded result.
+// ---- optimizers
+// --------------------------------------------------------------------------------------------- All tensors
+// of a model in one call. `gradientScale` multiplies every gradient first (the clipping factor).
+// `computeWeights` (empty, or one bf16 tensor per parameter, null entries allowed) receive the rounded
+// result.
 struct OptimizerTensors {
   std::vector<TensorView> parameters, gradients;  // f32
   std::vector<TensorView> computeWeights;         // bf16
 };
-// v = alpha v + (1-alpha) g^2;  p -= lr g / (sqrt(v) + eps);  weight decay adds wd p to g (torch.optim.RMSprop)
+// v = alpha v + (1-alpha) g^2;  p -= lr g / (sqrt(v) + eps);  weight decay adds wd p to g
+// (torch.optim.RMSprop)
 struct RmspropArgs {
   OptimizerTensors tensors;
   std::vector<TensorView> squareAverages;
@@ -261,14 +274,22 @@ struct AdamwArgs {
   int64_t step = 1;
 };
 
+// Working memory a backend keeps between calls for its own use.
+struct Workspace {
+  size_t bytes = 0;
+  size_t largestBytes = 0;  // its largest single buffer
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned, contents undefined
+  virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned, contents undefined; throws OutOfMemoryError
   virtual void release(void* data, size_t bytes) = 0;
+  virtual Workspace workspace() const = 0;
   virtual void copyFromHost(void* device, const void* host, size_t bytes) = 0;
   virtual void copyToHost(void* host, const void* device, size_t bytes) = 0;
+  virtual void copy(void* target, const void* source, size_t bytes) = 0;  // on the device; may overlap
   virtual void zero(void* device, size_t bytes) = 0;
   virtual void synchronize() = 0;
 
@@ -302,8 +323,8 @@ class Backend {
   virtual void rmsprop(const RmspropArgs&) = 0;
   virtual void adamw(const AdamwArgs&) = 0;
   virtual double sumOfSquares(const std::vector<TensorView>&) = 0;  // f32 tensors; accumulated in double
-  // Normal numbers of standard deviation `deviation` from a counter-based generator: the same for a seed on every
-  // backend and thread count.
+  // Normal numbers of standard deviation `deviation` from a counter-based generator: the same for a seed on
+  // every backend and thread count.
   virtual void fillNormal(const TensorView& out, double deviation, uint64_t seed) = 0;
 };
 

@@ -1,9 +1,9 @@
-// The CPU kernels that we vectorise ourselves. The sources in cpu/kernels/ are compiled once per instruction set
-// (portable, AVX2+FMA, AVX-512), each time into a namespace of its own; at start-up the backend picks the best
-// table the processor can run. Matrix products are not here: they go through oneDNN (cpu/matmul.h).
+// The CPU kernels that we vectorise ourselves. The sources in cpu/kernels/ are compiled once per instruction
+// set (portable, AVX2+FMA, AVX-512), each time into a namespace of its own; at start-up the backend picks the
+// best table the processor can run. Matrix products are not here: they go through oneDNN (cpu/matmul.h).
 //
-// Kernels get arguments that were checked (shapes in native/lib, index contents in cpu/backend_cpu.cc). They are
-// deterministic for a fixed number of threads.
+// Kernels get arguments that were checked (shapes in native/lib, index contents in cpu/backend_cpu.cc). They
+// are deterministic for a fixed number of threads.
 #pragma once
 
 #include "../backend.h"
@@ -17,10 +17,10 @@ struct LogprobChunkArgs {
   const int32_t* targetRows = nullptr;  // [R], the range [firstTarget, lastTarget) belongs to this chunk
   const int32_t* labels = nullptr;
   int64_t firstTarget = 0, lastTarget = 0;
-  float* logSumExp = nullptr;      // [M]: written forward, read backward
-  float* logps = nullptr;          // [R], forward
-  const float* dLogps = nullptr;   // [R], backward
-  TensorView dLogits;              // f32|bf16 [m, V], backward; f32 may be `logits` itself
+  float* logSumExp = nullptr;     // [M]: written forward, read backward
+  float* logps = nullptr;         // [R], forward
+  const float* dLogps = nullptr;  // [R], backward
+  TensorView dLogits;             // f32|bf16 [m, V], backward; f32 may be `logits` itself
 };
 
 struct Kernels {
@@ -42,8 +42,9 @@ struct Kernels {
   void (*add)(const AddArgs&);
   void (*cast)(const CastArgs&);
   void (*scale)(const ScaleArgs&);
-  void (*biasFill)(const TensorView& bias, const TensorView& out);            // out f32 [T, N] = bias in every row
-  void (*biasBackward)(const TensorView& dOut, const TensorView& dBias);      // dBias f32 [N] += column sums of dOut
+  void (*biasFill)(const TensorView& bias, const TensorView& out);  // out f32 [T, N] = bias in every row
+  void (*biasBackward)(const TensorView& dOut,
+                       const TensorView& dBias);  // dBias f32 [N] += column sums of dOut
   void (*logprobChunk)(const LogprobChunkArgs&);
   void (*logprobChunkBackward)(const LogprobChunkArgs&);
   void (*logprobGather)(const LogprobGatherArgs&);

@@ -1,0 +1,64 @@
+// The module: puts every binding on `exports` and turns engine errors into JavaScript errors.
+#include <napi.h>
+
+#include <new>
+#include <string>
+
+#include "arguments.h"
+
+namespace sralign::addon {
+
+namespace {
+
+Napi::Error nativeError(Napi::Env env, Engine& engine, const char* code, const std::string& message) {
+  const Napi::String jsCode = Napi::String::New(env, code), jsMessage = Napi::String::New(env, message);
+  if (engine.errorClass.IsEmpty()) return Napi::Error::New(env, message);
+  return {env, engine.errorClass.New({jsCode, jsMessage})};
+}
+
+Napi::Value call(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Binding& binding = *static_cast<const Binding*>(info.Data());
+  Engine& engine = *env.GetInstanceData<Engine>();
+  Arguments arguments(info, engine.table);
+  const std::string prefix = std::string(binding.name) + ": ";
+  try {
+    return binding.call(engine, arguments);
+  } catch (const IndexError& error) {
+    Napi::RangeError jsError = Napi::RangeError::New(env, prefix + error.what());
+    jsError.Set("code", Napi::String::New(env, error.code));
+    throw jsError;
+  } catch (const EngineError& error) {
+    throw nativeError(env, engine, error.code, prefix + error.what());
+  } catch (const std::bad_alloc&) {
+    throw nativeError(env, engine, "ERR_OUT_OF_MEMORY", prefix + "out of memory");
+  }
+}
+
+void define(Napi::Env env, Napi::Object exports, const std::vector<Binding>& bindings) {
+  for (const Binding& binding : bindings) {
+    exports.Set(binding.name, Napi::Function::New(env, call, binding.name, const_cast<Binding*>(&binding)));
+  }
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  try {
+    env.SetInstanceData(new Engine);  // deleted when the environment ends
+  } catch (const EngineError& error) {
+    throw Napi::Error::New(env, error.what());
+  }
+  define(env, exports, systemBindings());
+  define(env, exports, tensorBindings());
+  define(env, exports, opBindings());
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace sralign::addon
+
+static Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
+  return sralign::addon::initialize(env, exports);
+}
+
+NODE_API_MODULE(sralign_native, Initialize)

@@ -1,0 +1,20 @@
+// Checks of what index tensors contain, for every backend; the shapes were checked before (native/lib).
+// Each throws IndexError naming the argument, the place and the value.
+#pragma once
+
+#include <cstdint>
+
+namespace sralign {
+
+// Every value in [lowest, limit).
+void checkRange(const char* name, const int32_t* values, int64_t count, int64_t limit, int64_t lowest = 0);
+void checkNonDecreasing(const char* name, const int32_t* values, int64_t count);
+// In range already; no value twice.
+void checkDistinct(const char* name, const int32_t* values, int64_t count, int64_t limit);
+// [count, 3] start, length, parent: in order of start, covering [0, tokens) without gaps, parents before
+// children.
+void checkSegments(const int32_t* segments, int64_t count, int64_t tokens);
+// [count] non-decreasing from 0 to `last`.
+void checkOffsets(const int32_t* offsets, int64_t count, int64_t last);
+
+}  // namespace sralign

@@ -1,0 +1,208 @@
+// Each operation: check the contents of its index tensors, then hand over to the kernels or to oneDNN.
+#include "backend_cpu.h"
+
+#include <cstring>
+
+#include "../core/checks.h"
+#include "host_memory.h"
+#include "linear_logprob.h"
+#include "matmul.h"
+#include "preference.h"
+#include "random.h"
+#include "scratch.h"
+
+namespace sralign::cpu {
+
+namespace {
+
+void checkIndices(const char* name, const TensorView& tensor, int64_t limit, int64_t lowest = 0) {
+  checkRange(name, tensor.i32(), tensor.numel(), limit, lowest);
+}
+
+void checkLogprobTargets(const TensorView& hidden, const TensorView& weight, const TensorView& rows,
+                         const TensorView& targetRows, const TensorView& labels) {
+  checkIndices("rows", rows, hidden.shape[0]);
+  checkDistinct("rows", rows.i32(), rows.shape[0], hidden.shape[0]);
+  checkIndices("targetRows", targetRows, rows.shape[0]);
+  checkNonDecreasing("targetRows", targetRows.i32(), targetRows.shape[0]);
+  checkIndices("labels", labels, weight.shape[0]);
+}
+
+}  // namespace
+
+// ---- memory
+// -------------------------------------------------------------------------------------------------
+void* CpuBackend::allocate(size_t bytes) { return allocateHostMemory(bytes); }
+void CpuBackend::release(void* data, size_t) { freeHostMemory(data); }
+Workspace CpuBackend::workspace() const { return scratchInUse(); }
+void CpuBackend::copyFromHost(void* device, const void* host, size_t bytes) {
+  std::memcpy(device, host, bytes);
+}
+void CpuBackend::copyToHost(void* host, const void* device, size_t bytes) {
+  std::memcpy(host, device, bytes);
+}
+void CpuBackend::copy(void* target, const void* source, size_t bytes) { std::memmove(target, source, bytes); }
+void CpuBackend::zero(void* device, size_t bytes) { std::memset(device, 0, bytes); }
+
+// ---- embedding
+// ----------------------------------------------------------------------------------------------
+void CpuBackend::embedding(const EmbeddingArgs& args) {
+  checkIndices("tokens", args.tokens, args.table.shape[0]);
+  kernels_.embedding(args);
+}
+
+void CpuBackend::embeddingBackward(const EmbeddingBackwardArgs& args) {
+  checkIndices("tokens", args.tokens, args.dTable.shape[0]);
+  kernels_.embeddingBackward(args);
+}
+
+// ---- linear
+// -------------------------------------------------------------------------------------------------
+void CpuBackend::linear(const LinearArgs& args) {
+  const int64_t tokens = args.x.shape[0], inputs = args.x.shape[1], outputs = args.weight.shape[0];
+  // A bf16 output must be rounded once, after the bias; an f32 one can start from it.
+  const bool startFromBias = args.bias && args.out.dtype == DType::f32;
+  if (startFromBias) kernels_.biasFill(args.bias, args.out);
+  matmul({.transposeB = true,
+          .m = tokens,
+          .n = outputs,
+          .k = inputs,
+          .a = args.x.data,
+          .lda = inputs,
+          .aType = args.x.dtype,
+          .b = args.weight.data,
+          .ldb = inputs,
+          .bType = args.weight.dtype,
+          .c = args.out.data,
+          .ldc = outputs,
+          .cType = args.out.dtype,
+          .beta = startFromBias ? 1.0f : 0.0f,
+          .bias = startFromBias ? nullptr : args.bias.f32()});
+}
+
+void CpuBackend::linearBackwardInput(const LinearBackwardInputArgs& args) {
+  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1], inputs = args.weight.shape[1];
+  matmul({.m = tokens,
+          .n = inputs,
+          .k = outputs,
+          .a = args.dOut.data,
+          .lda = outputs,
+          .aType = args.dOut.dtype,
+          .b = args.weight.data,
+          .ldb = inputs,
+          .bType = args.weight.dtype,
+          .c = args.dX.data,
+          .ldc = inputs,
+          .cType = args.dX.dtype,
+          .beta = args.accumulate ? 1.0f : 0.0f});
+}
+
+void CpuBackend::linearBackwardWeight(const LinearBackwardWeightArgs& args) {
+  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1], inputs = args.x.shape[1];
+  matmul({.transposeA = true,
+          .m = outputs,
+          .n = inputs,
+          .k = tokens,
+          .a = args.dOut.data,
+          .lda = outputs,
+          .aType = args.dOut.dtype,
+          .b = args.x.data,
+          .ldb = inputs,
+          .bType = args.x.dtype,
+          .c = args.dWeight.data,
+          .ldc = inputs,
+          .beta = 1});
+  if (args.dBias) kernels_.biasBackward(args.dOut, args.dBias);
+}
+
+// ---- normalisation and activations
+// --------------------------------------------------------------------------
+void CpuBackend::layerNorm(const LayerNormArgs& args) { kernels_.layerNorm(args); }
+void CpuBackend::layerNormBackward(const LayerNormBackwardArgs& args) { kernels_.layerNormBackward(args); }
+void CpuBackend::rmsNorm(const RmsNormArgs& args) { kernels_.rmsNorm(args); }
+void CpuBackend::rmsNormBackward(const RmsNormBackwardArgs& args) { kernels_.rmsNormBackward(args); }
+void CpuBackend::gelu(const GeluArgs& args) { kernels_.gelu(args); }
+void CpuBackend::geluBackward(const GeluBackwardArgs& args) { kernels_.geluBackward(args); }
+void CpuBackend::swiglu(const SwigluArgs& args) { kernels_.swiglu(args); }
+void CpuBackend::swigluBackward(const SwigluBackwardArgs& args) { kernels_.swigluBackward(args); }
+
+// ---- attention
+// ----------------------------------------------------------------------------------------------
+void CpuBackend::rotary(const RotaryArgs& args) {
+  checkIndices("positions", args.positions, args.cosines.shape[0]);
+  kernels_.rotary(args);
+}
+
+void CpuBackend::attention(const AttentionArgs& args) {
+  checkSegments(args.segments.i32(), args.segments.shape[0], args.qkv.shape[0]);
+  kernels_.attention(args);
+}
+
+void CpuBackend::attentionBackward(const AttentionBackwardArgs& args) {
+  checkSegments(args.segments.i32(), args.segments.shape[0], args.qkv.shape[0]);
+  kernels_.attentionBackward(args);
+}
+
+void CpuBackend::attentionCached(const AttentionCachedArgs& args) { kernels_.attentionCached(args); }
+
+// ---- elementwise
+// --------------------------------------------------------------------------------------------
+void CpuBackend::add(const AddArgs& args) { kernels_.add(args); }
+void CpuBackend::cast(const CastArgs& args) { kernels_.cast(args); }
+void CpuBackend::scale(const ScaleArgs& args) { kernels_.scale(args); }
+
+// ---- log-probabilities
+// --------------------------------------------------------------------------------------
+void CpuBackend::linearLogprob(const LinearLogprobArgs& args) {
+  checkLogprobTargets(args.hidden, args.weight, args.rows, args.targetRows, args.labels);
+  cpu::linearLogprob(kernels_, args);
+}
+
+void CpuBackend::linearLogprobBackward(const LinearLogprobBackwardArgs& args) {
+  checkLogprobTargets(args.hidden, args.weight, args.rows, args.targetRows, args.labels);
+  cpu::linearLogprobBackward(kernels_, args);
+}
+
+void CpuBackend::logprobGather(const LogprobGatherArgs& args) {
+  checkIndices("labels", args.labels, args.logits.shape[1], -1);
+  kernels_.logprobGather(args);
+}
+
+void CpuBackend::logprobGatherBackward(const LogprobGatherBackwardArgs& args) {
+  checkIndices("labels", args.labels, args.logits.shape[1], -1);
+  kernels_.logprobGatherBackward(args);
+}
+
+void CpuBackend::sequenceSum(const SequenceSumArgs& args) {
+  checkOffsets(args.offsets.i32(), args.offsets.shape[0], args.values.shape[0]);
+  cpu::sequenceSum(args);
+}
+
+void CpuBackend::sequenceSumBackward(const SequenceSumBackwardArgs& args) {
+  checkOffsets(args.offsets.i32(), args.offsets.shape[0], args.dValues.shape[0]);
+  cpu::sequenceSumBackward(args);
+}
+
+// ---- preference loss
+// ----------------------------------------------------------------------------------------
+void CpuBackend::preferenceLoss(const PreferenceLossArgs& args) {
+  checkIndices("responseTokens", args.responseTokens, int64_t{1} << 31, 1);
+  cpu::preferenceLoss(args);
+}
+
+// ---- optimizers and initial weights
+// -------------------------------------------------------------------------
+void CpuBackend::rmsprop(const RmspropArgs& args) { kernels_.rmsprop(args); }
+void CpuBackend::adamw(const AdamwArgs& args) { kernels_.adamw(args); }
+
+double CpuBackend::sumOfSquares(const std::vector<TensorView>& tensors) {
+  double total = 0;
+  for (const TensorView& tensor : tensors) total += kernels_.sumOfSquares(tensor.f32(), tensor.numel());
+  return total;
+}
+
+void CpuBackend::fillNormal(const TensorView& out, double deviation, uint64_t seed) {
+  cpu::fillNormal(out, deviation, seed);
+}
+
+}  // namespace sralign::cpu
