@@ -1,0 +1,111 @@
+/** `sralign data preview CONFIG`: what the rows of the training data become. */
+import { styleText } from 'node:util';
+import type { EncodedDataset, ExplainedText, PairExplanation, ReadReport } from '@sralign/core';
+import { Command } from 'commander';
+import { examples, setOption, wholeNumber } from '../options.js';
+import { readingSummary } from '../report/progress.js';
+import { listing, number } from '../report/table.js';
+
+interface PreviewOptions {
+  rows: number;
+  set: string[];
+}
+
+/** Pairs that the report on lengths looks at: enough to choose limits, soon done on a large data set. */
+const MEASURED_PAIRS = 1000;
+
+export function dataCommand(): Command {
+  const preview = new Command('preview')
+    .description(
+      'Shows, for the first rows of data.train, the prompt, the prompt with p, both responses, their tokens and what is\n' +
+        'cut; then what was read, and the lengths. Nothing is trained or written. The texts are those of the data.',
+    )
+    .argument('<config>', 'YAML file of a training run')
+    .option('--rows <n>', 'rows shown', wholeNumber(0), 3)
+    .addOption(setOption())
+    .addHelpText(
+      'after',
+      examples(
+        'sralign data preview examples/demo/sr-dpo.yaml --rows 2',
+        'sralign data preview examples/demo/sr-dpo.yaml --set tokens.longPrompt=keep-end',
+      ),
+    )
+    .action(runPreview);
+  return new Command('data').description('Looks at preference data.').addCommand(preview);
+}
+
+async function runPreview(file: string, options: PreviewOptions): Promise<void> {
+  const core = await import('@sralign/core');
+  const config = await core.loadConfig(file, options.set);
+  const { rows, reports } = await core.readPreferenceRows(config.data.train, config.data.format);
+  const folder = await core.resolveModelFolder(
+    config.model.tokenizer ?? config.model.path,
+    config.model.revision,
+  );
+  const tokenizer = await core.loadTokenizer(folder);
+  const encoding = { policy: config.tokens, augmentation: config.augmentation };
+  for (const row of rows.slice(0, options.rows))
+    process.stdout.write(`${pairText(core.explainPair(row, tokenizer, encoding))}\n\n`);
+  process.stdout.write(`${readingReport(reports)}\n\n`);
+  const measured = rows.slice(0, Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS));
+  process.stdout.write(`${lengthReport(core.encodePairs(measured, tokenizer, encoding), measured.length)}\n`);
+}
+
+const FATES = {
+  used: '',
+  dropped: 'left out: the prompt is too long (tokens.longPrompt: drop)',
+  refused: 'refused: the prompt is too long (tokens.longPrompt: error)',
+};
+
+function pairText(pair: PairExplanation): string {
+  const heading = styleText('bold', `${pair.file}:${pair.row}`, { stream: process.stdout });
+  return [
+    pair.fate === 'used' ? heading : `${heading}  ${FATES[pair.fate]}`,
+    part('prompt x', pair.prompt),
+    part('p ⊕ x', { ...pair.augmentedPrompt, cutText: '', cutTokens: 0 }),
+    part('chosen', pair.chosen),
+    part('rejected', pair.rejected),
+  ].join('\n');
+}
+
+function part(label: string, { text, tokens, cutText, cutTokens }: ExplainedText): string {
+  const paint = (style: 'cyan' | 'dim', of: string): string =>
+    styleText(style, of, { stream: process.stdout });
+  const lines = [paint('cyan', `${label}, ${number(tokens)} tokens`), indented(text)];
+  if (cutTokens > 0)
+    lines.push(paint('cyan', `  cut, ${number(cutTokens)} tokens`), paint('dim', indented(cutText)));
+  return lines.join('\n');
+}
+
+const indented = (text: string): string => text.replace(/^/gm, '  | ');
+
+function readingReport(reports: readonly ReadReport[]): string {
+  return reports.map(report => `${report.file}: ${readingSummary(report)}`).join('\n');
+}
+
+function lengthReport({ pairs, sharedAugmentation, reports }: EncodedDataset, measured: number): string {
+  const total = (count: (report: EncodedDataset['reports'][number]) => number): string =>
+    number(reports.reduce((sum, report) => sum + count(report), 0));
+  const augmented = pairs.map(pair => sharedAugmentation.length + pair.augmentedPrompt.length);
+  return listing([
+    [`pairs of the first ${number(measured)}`, number(pairs.length)],
+    ['left out, prompt too long', total(report => report.dropped)],
+    ['prompts cut', total(report => report.promptsCut)],
+    [
+      'chosen / rejected cut',
+      `${total(report => report.chosenCut)} / ${total(report => report.rejectedCut)}`,
+    ],
+    ['equal after the cut', total(report => report.identical)],
+    ['prompt tokens', spread(pairs.map(pair => pair.prompt.length))],
+    ['p ⊕ x tokens', spread(augmented)],
+    ['response tokens', spread(pairs.flatMap(pair => [pair.chosen.length, pair.rejected.length]))],
+  ]);
+}
+
+/** "median 80, 90 % up to 210, longest 256". */
+function spread(lengths: readonly number[]): string {
+  const sorted = lengths.toSorted((a, b) => a - b);
+  const at = (share: number): string =>
+    number(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
+  return `median ${at(0.5)}, 90 % up to ${at(0.9)}, longest ${at(1)}`;
+}

@@ -1,0 +1,68 @@
+/** `sralign train CONFIG`: one training run, from a configuration file to a run folder. */
+import type { TrainResult } from '@sralign/core';
+import { Command } from 'commander';
+import { interruptible } from '../interrupt.js';
+import { examples, setOption } from '../options.js';
+import { progress } from '../report/progress.js';
+import { duration, listing, number } from '../report/table.js';
+
+interface TrainOptions {
+  set: string[];
+  resume?: boolean;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+export function trainCommand(): Command {
+  return new Command('train')
+    .description(
+      'Trains a model on preference pairs as CONFIG says; `method` in it chooses SFT, DPO, IPO, Sr-DPO or Sr-IPO.\n' +
+        'Ctrl-C saves a checkpoint and exits with code 130; --resume goes on from it.',
+    )
+    .argument('<config>', 'YAML file (keys: docs/guide.md); paths in it are relative to the current folder')
+    .addOption(setOption())
+    .option('--resume', 'go on from the last checkpoint of the output folder')
+    .option('--overwrite', 'delete the run that the output folder holds and start anew')
+    .option('--json', 'print the result as one JSON object on stdout')
+    .addHelpText(
+      'after',
+      examples(
+        'sralign train examples/demo/dpo.yaml',
+        'sralign train examples/demo/dpo.yaml --set method=sr-dpo --set output.folder=runs/sr-dpo',
+        'sralign train examples/demo/dpo.yaml --resume',
+      ),
+    )
+    .action(runTrain);
+}
+
+async function runTrain(file: string, options: TrainOptions, command: Command): Promise<void> {
+  if (options.resume && options.overwrite)
+    command.error('error: --resume and --overwrite exclude each other');
+  const { loadConfig, train } = await import('@sralign/core');
+  const config = await loadConfig(file, options.set);
+  const result = await interruptible(signal =>
+    train(config, {
+      resume: options.resume ?? false,
+      overwrite: options.overwrite ?? false,
+      signal,
+      onEvent: progress(process.stderr, { everySteps: config.logging.everySteps }),
+    }),
+  );
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${summary(result)}\n`);
+  if (result.interrupted) process.exitCode = 130;
+}
+
+function summary(result: TrainResult): string {
+  const metrics = Object.entries(result.metrics).filter(([name]) => !name.includes('time/'));
+  const place = result.interrupted
+    ? `Interrupted after step ${result.steps}; saved in ${result.runFolder}. Go on with --resume.`
+    : `Model: ${result.finalFolder}\nRun:   ${result.runFolder} (config.yaml, metrics.jsonl, TensorBoard events)`;
+  return [
+    listing([
+      ['steps', number(result.steps)],
+      ['time', duration(result.seconds)],
+      ...metrics.map(([name, value]) => [name, number(value)] as const),
+    ]),
+    place,
+  ].join('\n\n');
+}

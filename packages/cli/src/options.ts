@@ -1,0 +1,36 @@
+/** Option readers shared by the commands. A wrong value is a usage error (exit code 2). */
+import { InvalidArgumentError, Option } from 'commander';
+
+/** A whole number >= `minimum`. */
+export const wholeNumber =
+  (minimum: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < minimum || text.trim() === '')
+      throw new InvalidArgumentError(`It must be a whole number of at least ${minimum}.`);
+    return value;
+  };
+
+/** A number with `minimum <= value <= maximum`. */
+export const numberBetween =
+  (minimum: number, maximum: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!(value >= minimum && value <= maximum) || text.trim() === '')
+      throw new InvalidArgumentError(
+        maximum === Number.POSITIVE_INFINITY
+          ? `It must be a number of at least ${minimum}.`
+          : `It must be a number from ${minimum} to ${maximum}.`,
+      );
+    return value;
+  };
+
+/** `--set key=value`, which train and data preview share: repeatable, collected in order. */
+export const setOption = (): Option =>
+  new Option('--set <key=value>', 'set a key of the configuration, as in --set loss.beta=0.05 (repeatable)')
+    .argParser((assignment: string, before: string[]) => [...before, assignment])
+    .default([], 'none');
+
+/** The examples at the end of a --help. */
+export const examples = (...lines: string[]): string =>
+  `\nExamples:\n${lines.map(line => `  $ ${line}`).join('\n')}\n`;

@@ -1,0 +1,94 @@
+/** What the documentation and the examples say is so. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeConfig, loadConfig } from '@sralign/core';
+import { describe, expect, it } from 'vitest';
+import { ROOT } from './run.js';
+
+const yamlFiles = readdirSync(join(ROOT, 'examples'), { recursive: true, encoding: 'utf8' })
+  .filter(file => file.endsWith('.yaml'))
+  .sort();
+
+describe('examples', () => {
+  it('cover both experiments of the paper and the demo', () => {
+    expect(yamlFiles).toHaveLength(12);
+  });
+
+  it.each(yamlFiles)('%s parses, and its method and output are those of its name', async file => {
+    const config = await loadConfig(join(ROOT, 'examples', file));
+    const method = file.replace(/^.*\//, '').replace('.yaml', '');
+    expect(config.method).toBe(method);
+    expect(config.output.folder.endsWith(`/${method}`)).toBe(true);
+  });
+
+  it.each(yamlFiles.filter(file => file.startsWith('recipes/')))(
+    "%s has the paper's settings",
+    async file => {
+      const { loss, optimizer, schedule, training, tokens } = await loadConfig(join(ROOT, 'examples', file));
+      expect(loss).toMatchObject({ beta: 0.1, lambda: 0.3, labelSmoothing: 0, logpReduction: 'sum' });
+      expect(optimizer).toMatchObject({ name: 'rmsprop', learningRate: 5e-7 });
+      expect(schedule).toEqual({ name: 'constant', warmupSteps: 150 });
+      expect(training).toMatchObject({ batchPairs: 64, maxGradNorm: 10 });
+      expect(tokens).toMatchObject({ maxTokens: 512, maxPromptTokens: 256 });
+    },
+  );
+
+  it("compare the demo's methods from the same start", async () => {
+    const [dpo, srDpo] = await Promise.all(
+      ['dpo', 'sr-dpo'].map(method => loadConfig(join(ROOT, `examples/demo/${method}.yaml`))),
+    );
+    expect({ ...srDpo, method: 'dpo', output: dpo?.output }).toEqual(dpo);
+  });
+});
+
+describe('documentation', () => {
+  // To write the file anew: npx vitest run -u packages/cli/test/docs.test.ts
+  it('docs/configuration.md lists every key', async () => {
+    await expect(configurationPage()).toMatchFileSnapshot(join(ROOT, 'docs/configuration.md'));
+  });
+
+  it('links lead to files that are there', () => {
+    const pages = [
+      'README.md',
+      'CONTRIBUTING.md',
+      ...readdirSync(join(ROOT, 'docs')).map(page => `docs/${page}`),
+    ];
+    const broken = pages
+      .filter(page => page.endsWith('.md'))
+      .flatMap(page => {
+        const links = [...readFileSync(join(ROOT, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)];
+        return links.map(([, link]) => join(page, '..', link!));
+      })
+      .filter(target => {
+        const folder = join(ROOT, target, '..');
+        return !readdirSync(folder).includes(target.split('/').at(-1)!);
+      });
+    expect(broken).toEqual([]);
+  });
+
+  it('README shows the program of examples/api as it is', () => {
+    const program = readFileSync(join(ROOT, 'examples/api/train.mjs'), 'utf8');
+    expect(readFileSync(join(ROOT, 'README.md'), 'utf8')).toContain(`\`\`\`ts\n${program}\`\`\``);
+    expect(program.trimEnd().split('\n').length).toBeLessThan(30);
+  });
+});
+
+function configurationPage(): string {
+  const rows = describeConfig().map(({ path, type, default: value, description, trl }) => {
+    const shown = value === undefined ? 'required' : `\`${shorten(JSON.stringify(value))}\``;
+    const cells = [`\`${path}\``, type, shown, description, trl.map(name => `\`${name}\``).join(', ')];
+    return `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  });
+  return `# Configuration
+
+Every key of a configuration file, with its default. Any key can be set on the command line: \`--set loss.beta=0.05\`.
+The last column names the same setting in TRL or in the original DPO code. This page is generated from
+\`packages/core/src/config/schema.ts\`.
+
+| key | type | default | meaning | elsewhere |
+|---|---|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+const shorten = (text: string): string => (text.length <= 40 ? text : `${text.slice(0, 37)}...`);

@@ -1,0 +1,143 @@
+/** generate, data preview, verify and doctor: what they print and their exit codes. */
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { MODEL, ROOT, sralign, TemporaryFolder } from './run.js';
+import { tinyConfig } from './tiny.js';
+
+describe('sralign generate', () => {
+  it('continues greedily with the text that the model is known for', async () => {
+    const { code, stdout } = await sralign([
+      'generate',
+      MODEL,
+      '--prompt',
+      'Once upon a time',
+      '--max-new-tokens',
+      '60',
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toContain(
+      'Once upon a time, there was a little girl named Lily. She loved to play outside in the park.',
+    );
+  });
+
+  it('draws the same text for the same seed, another for another', async () => {
+    const draw = async (seed: string): Promise<string> => {
+      const options = ['--temperature', '1', '--top-p', '0.95', '--max-new-tokens', '30', '--seed', seed];
+      return (await sralign(['generate', MODEL, '--prompt', 'One day', ...options])).stdout;
+    };
+    const [first, again, other] = await Promise.all([draw('1'), draw('1'), draw('2')]);
+    expect(first).toMatch(/^One day.+/);
+    expect(again).toBe(first);
+    expect(other).not.toBe(first);
+  });
+
+  it('says that a base model has no chat template', async () => {
+    const { code, stdout, stderr } = await sralign(['generate', MODEL, '--prompt', 'Hi', '--chat']);
+    expect(code).toBe(2);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('chat template');
+  });
+
+  it('refuses more tokens than the model has positions', async () => {
+    const { code, stderr } = await sralign(['generate', MODEL, '--prompt', 'Hi', '--max-new-tokens', '600']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('512 positions');
+  });
+});
+
+describe('sralign data preview', () => {
+  it('shows each part with its tokens, what is cut, and a report', async () => {
+    using folder = new TemporaryFolder();
+    const set = [
+      '--set',
+      'tokens.longPrompt=keep-end',
+      '--set',
+      'tokens.maxPromptTokens=60',
+      '--set',
+      'tokens.maxTokens=80',
+    ];
+    const { code, stdout, stderr } = await sralign([
+      'data',
+      'preview',
+      tinyConfig(folder),
+      '--rows',
+      '4',
+      ...set,
+    ]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(stdout.match(/^p ⊕ x, \d+ tokens$/gm)).toHaveLength(4);
+    expect(stdout).toContain('Please generate a response with a usefulness rating of 100 out of 100');
+    expect(stdout).toMatch(/^ {2}cut, \d+ tokens$/m);
+    expect(stdout).toMatch(/harmless-base\.train\.jsonl\.gz: 2,023 rows, [\d,]+ used/);
+    expect(stdout).toMatch(/^prompt tokens +median \d+, 90 % up to \d+, longest 60$/m);
+  });
+
+  it('names the row whose prompt training would refuse', async () => {
+    using folder = new TemporaryFolder();
+    const { code, stdout, stderr } = await sralign([
+      'data',
+      'preview',
+      tinyConfig(folder),
+      '--set',
+      'tokens.longPrompt=error',
+    ]);
+    expect(code).toBe(2);
+    expect(stdout).toContain('p ⊕ x');
+    expect(stderr).toMatch(/harmless-base\.train\.jsonl\.gz:\d+.*tokens\.longPrompt/s);
+  });
+});
+
+describe('sralign verify', () => {
+  const reference = join(ROOT, 'packages/core/test/fixtures/reference/llama_gqa');
+
+  it('passes a reference case and shows every quantity', async () => {
+    const { code, stdout } = await sralign(['verify', reference]);
+    expect(stdout).toContain('are within tolerance');
+    expect(stdout).not.toContain('FAIL');
+    expect(code).toBe(0);
+  });
+
+  it('exits with 1 when a number is wrong', async () => {
+    using folder = new TemporaryFolder();
+    cpSync(reference, folder.join('case'), { recursive: true });
+    const file = folder.join('case/case.json');
+    const expected = JSON.parse(readFileSync(file, 'utf8')) as { margin: number[] };
+    writeFileSync(file, JSON.stringify({ ...expected, margin: expected.margin.map(margin => margin + 0.1) }));
+    const { code, stdout } = await sralign(['verify', folder.join('case'), '--json']);
+    expect(code).toBe(1);
+    const report = JSON.parse(stdout) as { passed: boolean; quantities: { name: string; passed: boolean }[] };
+    expect(report.passed).toBe(false);
+    expect(
+      report.quantities.filter(quantity => !quantity.passed).map(quantity => quantity.name),
+    ).toContainEqual(expect.stringContaining('margin'));
+  });
+
+  it('says when a folder is no case', async () => {
+    const { code, stderr } = await sralign(['verify', MODEL]);
+    expect(code).toBe(2);
+    expect(stderr).toContain('case.json');
+  });
+});
+
+describe('sralign doctor', () => {
+  it('reports this machine, to people and to programs', async () => {
+    const { code, stdout } = await sralign(['doctor']);
+    expect(code).toBe(0);
+    for (const label of ['sralign', 'node', 'processor', 'kernels', 'oneDNN', 'threads', 'memory', 'GPU'])
+      expect(stdout).toMatch(new RegExp(`^${label} +\\S`, 'm'));
+    expect(stdout).toContain('no GPU backend');
+
+    const machine = JSON.parse((await sralign(['doctor', '--json'])).stdout) as Record<
+      string,
+      Record<string, unknown>
+    >;
+    expect(machine.versions?.node).toBe(process.versions.node);
+    expect(machine.engine).toMatchObject({
+      loaded: true,
+      threads: expect.any(Number),
+      nativeBf16: expect.any(Boolean),
+    });
+  });
+});

@@ -1,0 +1,115 @@
+/** Training from the command line: a run, its folder, stopping and going on. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { lines, sralign, TemporaryFolder } from './run.js';
+import { tinyConfig } from './tiny.js';
+
+const metricsOf = (run: string): Record<string, number>[] =>
+  lines(readFileSync(join(run, 'metrics.jsonl'), 'utf8')).map(
+    line => JSON.parse(line) as Record<string, number>,
+  );
+
+describe('sralign train', () => {
+  it('leaves a run folder with a model that generates, and prints a result a program can read', async () => {
+    using folder = new TemporaryFolder();
+    const { code, stdout, stderr } = await sralign(['train', tinyConfig(folder), '--json']);
+    expect(stderr).toContain('step 4/4');
+    expect(code).toBe(0);
+    const run = folder.join('run');
+    const result = JSON.parse(stdout) as Record<string, unknown>;
+    expect(result).toMatchObject({
+      steps: 4,
+      interrupted: false,
+      runFolder: run,
+      finalFolder: join(run, 'final'),
+    });
+    expect(readdirSync(run)).toEqual(
+      expect.arrayContaining(['config.yaml', 'metrics.jsonl', 'checkpoints', 'final']),
+    );
+    const steps = metricsOf(run);
+    expect(steps.filter(record => 'loss' in record).map(record => record.step)).toEqual([1, 2, 3, 4]);
+    expect(steps.filter(record => 'eval_loss' in record).map(record => record.step)).toEqual([0, 2, 4]);
+    expect(steps[0]?.eval_loss).toBeCloseTo(Math.log(2), 5);
+
+    const written = await sralign([
+      'generate',
+      join(run, 'final'),
+      '--prompt',
+      'Once upon',
+      '--max-new-tokens',
+      '8',
+    ]);
+    expect(written).toMatchObject({ code: 0, stderr: '' });
+    expect(written.stdout).toMatch(/^Once upon.+\n$/s);
+  });
+
+  it('takes settings from --set and writes a line per logged step where there is no terminal', async () => {
+    using folder = new TemporaryFolder();
+    const set = [
+      'method=dpo',
+      'training.maxSteps=4',
+      'logging.everySteps=2',
+      'data.eval=[]',
+      'evaluation.everySteps=null',
+    ];
+    const args = set.flatMap(assignment => ['--set', assignment]);
+    const { code, stdout, stderr } = await sralign(['train', tinyConfig(folder), ...args]);
+    expect(code).toBe(0);
+    expect(lines(stderr).filter(line => line.startsWith('step '))).toHaveLength(2);
+    expect(stderr).not.toContain('\u001b');
+    expect(stdout).toContain(`Run:   ${folder.join('run')}`);
+    expect(readFileSync(folder.join('run/config.yaml'), 'utf8')).toMatch(/^method: dpo$/m);
+  });
+
+  it('saves on Ctrl-C, exits with 130, and goes on to the same numbers', async () => {
+    using whole = new TemporaryFolder();
+    const more = ['--set', 'training.maxSteps=12'];
+    expect(await sralign(['train', tinyConfig(whole), ...more])).toMatchObject({ code: 0 });
+
+    using parted = new TemporaryFolder();
+    const config = tinyConfig(parted);
+    const stopped = await sralign(['train', config, ...more], undefined, child => {
+      child.stderr!.on('data', (text: string) => {
+        if (text.includes('step 2/12')) child.kill('SIGINT');
+      });
+    });
+    expect(stopped.code).toBe(130);
+    expect(stopped.stderr).toContain('SIGINT: saving a checkpoint');
+    expect(stopped.stdout).toContain('Go on with --resume');
+    expect(existsSync(parted.join('run/final'))).toBe(false);
+    expect(readdirSync(parted.join('run/checkpoints'))).toHaveLength(1);
+
+    const resumed = await sralign(['train', config, ...more, '--resume']);
+    expect(resumed.stderr).toMatch(/resumed from step \d+/);
+    expect(resumed.code).toBe(0);
+    const withoutTimes = (run: string): unknown =>
+      metricsOf(run).map(record =>
+        Object.fromEntries(Object.entries(record).filter(([name]) => !/time|tokens_per_second/.test(name))),
+      );
+    expect(withoutTimes(parted.join('run'))).toEqual(withoutTimes(whole.join('run')));
+    const weights = (of: TemporaryFolder): Buffer => readFileSync(of.join('run/final/model.safetensors'));
+    expect(weights(parted).equals(weights(whole))).toBe(true);
+  });
+
+  it('refuses a folder that holds a run, and replaces it when told to', async () => {
+    using folder = new TemporaryFolder();
+    const config = tinyConfig(folder);
+    const short = [
+      '--set',
+      'training.maxSteps=1',
+      '--set',
+      'data.eval=[]',
+      '--set',
+      'evaluation.everySteps=null',
+    ];
+    expect(await sralign(['train', config, ...short])).toMatchObject({ code: 0 });
+    const before = readFileSync(folder.join('run/metrics.jsonl'), 'utf8');
+    const refused = await sralign(['train', config, ...short]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain(folder.join('run'));
+    expect(refused.stderr).toMatch(/--resume.*--overwrite/);
+    expect(readFileSync(folder.join('run/metrics.jsonl'), 'utf8')).toBe(before);
+    expect(await sralign(['train', config, ...short, '--overwrite'])).toMatchObject({ code: 0 });
+  });
+});
