@@ -52,7 +52,7 @@ function readInteger(name: string, value: string | undefined, fallback: number, 
   if (value === undefined) return fallback;
   const number = Number(value);
   if (!Number.isInteger(number) || number < min || number > max) {
-    throw new ConfigError(`the environment variable ${name} is "${value}".`, {
+    throw new ConfigError(`The environment variable ${name} is "${value}".`, {
       hint: `Expected a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}.`,
     });
   }

@@ -29,7 +29,7 @@ export function parseConfig(value: unknown, file?: string): Config {
  */
 export async function loadConfig(file: string, overrides: readonly string[] = []): Promise<Config> {
   const source = await readFile(file, 'utf8').catch((cause: Error) => {
-    throw new ConfigError(`the configuration cannot be read (${cause.message}).`, { file, cause });
+    throw new ConfigError(`The configuration cannot be read (${cause.message}).`, { file, cause });
   });
   const lines = new LineCounter();
   const document = parseDocument(source, { lineCounter: lines });
@@ -41,13 +41,13 @@ export async function loadConfig(file: string, overrides: readonly string[] = []
   if (problem !== undefined) {
     // The message of the yaml package repeats the position and quotes the line; its first line says what is wrong.
     const message = problem.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
-    throw new ConfigError(`this is not valid YAML: ${message}.`, {
+    throw new ConfigError(`This is not valid YAML: ${message}.`, {
       ...position(problem.pos[0]),
       cause: problem,
     });
   }
   if (!isMap(document.contents)) {
-    throw new ConfigError('the configuration is not a mapping of keys to values.', { file });
+    throw new ConfigError('The configuration is not a mapping of keys to values.', { file });
   }
 
   const config = document.toJS() as Record<string, unknown>;
@@ -84,23 +84,23 @@ function toConfigError(issues: readonly z.core.$ZodIssue[], locate: Locate): Con
   const path = issue.path.map(String);
   if (issue.code === 'unrecognized_keys') {
     const unknown = issue.keys[0]!;
-    return new ConfigError('unknown key.', {
+    return new ConfigError('Unknown key.', {
       ...locate([...path, unknown]),
       hint: suggestKey(path, unknown),
     });
   }
-  if (issue.input === undefined) return new ConfigError('this key is required.', locate(path));
+  if (issue.input === undefined) return new ConfigError('This key is required.', locate(path));
   const found = `found ${JSON.stringify(issue.input)}`;
   if (issue.code === 'invalid_value') {
     const allowed = issue.values.map(String);
     const nearest = nearestOf(String(issue.input), allowed);
-    return new ConfigError(`expected one of ${allowed.join(', ')}, ${found}.`, {
+    return new ConfigError(`Expected one of ${allowed.join(', ')}, ${found}.`, {
       ...locate(path),
       ...(nearest === null ? {} : { hint: `Did you mean "${nearest}"?` }),
     });
   }
   const expected =
-    issue.code === 'invalid_union' ? 'expected a file or a list of files' : expectation(issue.message);
+    issue.code === 'invalid_union' ? 'Expected a file or a list of files' : expectation(issue.message);
   return new ConfigError(`${expected}, ${found}.`, locate(path));
 }
 
@@ -111,14 +111,15 @@ function expectation(message: string): string {
     .replace(/, received .*$/, '')
     .replace('expected object', 'expected a mapping of keys to values')
     .replace(/ to be ([<>])/, ' $1')
-    .replace(/ to have >=1 characters$/, ' that is not empty');
+    .replace(/ to have >=1 characters$/, ' that is not empty')
+    .replace(/^e/, 'E');
 }
 
 /** Sets `path.of.key` in `config` and returns the path. */
 function applyOverride(config: Record<string, unknown>, override: string): string {
   const separator = override.indexOf('=');
   if (separator < 1) {
-    throw new ConfigError('expected path.of.key=value.', { file: `--set ${override}` });
+    throw new ConfigError('Expected path.of.key=value.', { file: `--set ${override}` });
   }
   const path = override.slice(0, separator).trim();
   const names = path.split('.');
@@ -134,7 +135,7 @@ function applyOverride(config: Record<string, unknown>, override: string): strin
   try {
     section[names.at(-1)!] = parse(override.slice(separator + 1)) ?? null;
   } catch (cause) {
-    throw new ConfigError('the value is not valid YAML.', { file: `--set ${override}`, cause });
+    throw new ConfigError('The value is not valid YAML.', { file: `--set ${override}`, cause });
   }
   return path;
 }

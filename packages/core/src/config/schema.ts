@@ -34,7 +34,7 @@ const modelSchema = z.strictObject({
   ),
   tokenizer: key(
     text().nullable().default(null),
-    'Folder of the tokenizer; null: model.path.',
+    'Folder or hub id of the tokenizer; null: model.path.',
     'tokenizer_name_or_path',
   ),
 });
@@ -46,7 +46,7 @@ const dataSchema = z.strictObject({
       'conversational: the same as lists of {role, content}; ultrafeedback: a text prompt, answered in chats or texts.',
   ),
   train: key(
-    files().refine(list => list.length > 0, 'expected at least one file'),
+    files().refine(list => list.length > 0, 'Expected at least one file'),
     'Training file or files: .jsonl, .json (each also .gz) or .parquet.',
     'dataset_name',
     'train_file',
@@ -195,7 +195,10 @@ const trainingSchema = z.strictObject({
     'fp16',
     'torch_dtype',
   ),
-  threads: key(count().nullable().default(null), 'CPU threads; null: one per physical core.'),
+  threads: key(
+    count().nullable().default(null),
+    'CPU threads; null: OMP_NUM_THREADS, or all processors this process may use.',
+  ),
 });
 
 const evaluationSchema = z.strictObject({
@@ -300,14 +303,14 @@ export function findConflict(config: Config): Conflict | null {
   if (augmentation.placement === 'last-user-turn' && (data.format === 'hh' || data.format === 'preference')) {
     return {
       path: ['augmentation', 'placement'],
-      message: `last-user-turn needs chat data, but data.format ${data.format} holds plain text.`,
+      message: `The placement last-user-turn needs chat data, but data.format ${data.format} holds plain text.`,
       hint: 'Use "prompt", or leave it out.',
     };
   }
   if (loss.labelSmoothing > 0 && method !== 'dpo' && method !== 'sr-dpo') {
     return {
       path: ['loss', 'labelSmoothing'],
-      message: `label smoothing is defined for dpo and sr-dpo, not for ${method}.`,
+      message: `Label smoothing is defined for dpo and sr-dpo, not for ${method}.`,
       hint: 'Set it to 0.',
     };
   }
@@ -321,7 +324,7 @@ export function findConflict(config: Config): Conflict | null {
   if (evaluation.everySteps !== null && data.eval.length === 0) {
     return {
       path: ['evaluation', 'everySteps'],
-      message: 'there is nothing to evaluate on: data.eval is empty.',
+      message: 'There is nothing to evaluate on: data.eval is empty.',
       hint: 'Name files in data.eval, or set it to null.',
     };
   }

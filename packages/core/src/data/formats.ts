@@ -20,6 +20,8 @@ type Fields = Readonly<Record<string, unknown>>;
 /** The fields that the formats read. */
 export const FIELDS = ['prompt', 'chosen', 'rejected'] as const;
 
+/** Formats of published data sets, used as they are. */
+const PUBLISHED: readonly DataFormat[] = ['hh', 'ultrafeedback'];
 const ROLES: readonly unknown[] = ['system', 'user', 'assistant'];
 const ASSISTANT_TURN = '\n\nAssistant:';
 const HUMAN_TURN = '\n\nHuman:';
@@ -28,20 +30,20 @@ const HUMAN_TURN = '\n\nHuman:';
  * Reads one record.
  *
  * @throws DataError with file, row and field when a field is missing or of the wrong kind, the prompt is empty, or
- *   chosen equals rejected (in HH-RLHF, where a few such rows are known, they are skipped instead)
+ *   chosen equals rejected (in the published sets, where a few such rows are known, they are skipped instead)
  */
 export function parseRecord(format: DataFormat, value: unknown, where: Where): ParsedRecord {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new DataError('expected a record with fields.', { ...where });
+    throw new DataError('Expected a record with fields.', { ...where });
   }
   const parsed = PARSERS[format](value as Fields, where);
   if ('skipped' in parsed) return parsed;
   if (parsed.prompt.kind === 'text' && parsed.prompt.text === '') {
-    throw new DataError('the prompt is empty.', { ...where, field: 'prompt' });
+    throw new DataError('The prompt is empty.', { ...where, field: 'prompt' });
   }
   if (parsed.chosen === parsed.rejected) {
-    if (format === 'hh') return { skipped: 'chosen equals rejected' };
-    throw new DataError('chosen equals rejected: the pair says nothing.', {
+    if (PUBLISHED.includes(format)) return { skipped: 'chosen equals rejected' };
+    throw new DataError('Chosen equals rejected: the pair says nothing.', {
       ...where,
       field: 'rejected',
       hint: 'Remove the row.',
@@ -88,14 +90,21 @@ function parseConversational(fields: Fields, where: Where): ParsedRecord {
   return chatPair(prompt, fields, where);
 }
 
-/** {prompt: text, chosen, rejected: messages or text}: a chat with one user turn. */
+/**
+ * UltraFeedback, binarized: {chosen, rejected: messages}, the prompt being the messages they share; or {prompt, chosen,
+ * rejected: text}, a chat with one user turn.
+ */
 function parseUltrafeedback(fields: Fields, where: Where): ParsedRecord {
-  return chatPair([{ role: 'user', content: textField(fields, 'prompt', where) }], fields, where);
+  const prompt: ChatMessage[] =
+    typeof fields.chosen === 'string'
+      ? [{ role: 'user', content: textField(fields, 'prompt', where) }]
+      : sharedMessages(fields, where);
+  return chatPair(prompt, fields, where);
 }
 
 function chatPair(prompt: readonly ChatMessage[], fields: Fields, where: Where): ParsedRecord {
   if (prompt.at(-1)?.role !== 'user') {
-    throw new DataError('the conversation before the answer does not end in a user turn.', { ...where });
+    throw new DataError('The conversation before the answer does not end in a user turn.', { ...where });
   }
   const content: PromptContent = { kind: 'chat', messages: prompt };
   return {
@@ -114,7 +123,7 @@ function answerField(fields: Fields, field: string, prompt: readonly ChatMessage
     : messages;
   const [answer] = rest;
   if (rest.length !== 1 || answer!.role !== 'assistant') {
-    throw new DataError('expected one assistant message after the messages of the prompt.', {
+    throw new DataError('Expected one assistant message after the messages of the prompt.', {
       ...where,
       field,
     });
@@ -155,10 +164,10 @@ function messagesField(fields: Fields, field: string, where: Where): ChatMessage
 function fieldError(value: unknown, expected: string, details: ErrorDetails): DataError {
   const hint = 'See data.format for the fields of each format.';
   if (value === undefined || value === null) {
-    return new DataError(`missing; expected ${expected}.`, { ...details, hint });
+    return new DataError(`Missing; expected ${expected}.`, { ...details, hint });
   }
   const found = JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part));
-  return new DataError(`expected ${expected}, found ${found.slice(0, 60)}.`, { ...details, hint });
+  return new DataError(`Expected ${expected}, found ${found.slice(0, 60)}.`, { ...details, hint });
 }
 
 const sameMessage = (a: ChatMessage, b: ChatMessage | undefined): boolean =>

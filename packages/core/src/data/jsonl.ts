@@ -33,7 +33,7 @@ export async function* readJsonArray(file: string): AsyncGenerator<SourceRecord>
   for await (const chunk of readText(file)) chunks.push(chunk);
   const records = parseJson(chunks.join(''), file);
   if (!Array.isArray(records)) {
-    throw new DataError('expected a JSON array of records.', {
+    throw new DataError('Expected a JSON array of records.', {
       file,
       hint: 'A file with one record a line has the extension .jsonl.',
     });
@@ -68,7 +68,7 @@ async function* readText(file: string): AsyncGenerator<string> {
     }
   } catch (cause) {
     const damaged = String((cause as NodeJS.ErrnoException).code).startsWith('Z_');
-    const what = damaged ? 'the gzip data is damaged or incomplete' : 'the file cannot be read';
+    const what = damaged ? 'The gzip data is damaged or incomplete' : 'The file cannot be read';
     throw new DataError(`${what} (${(cause as Error).message}).`, { file, cause });
   }
 }
@@ -77,7 +77,7 @@ function parseJson(text: string, file: string, row?: number): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new DataError(`this is not valid JSON (${(cause as Error).message}).`, {
+    throw new DataError(`This is not valid JSON (${(cause as Error).message}).`, {
       file,
       ...(row === undefined ? {} : { row }),
       cause,

@@ -41,6 +41,6 @@ async function attempt<T>(file: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (cause) {
-    throw new DataError(`the Parquet file cannot be read (${(cause as Error).message}).`, { file, cause });
+    throw new DataError(`The Parquet file cannot be read (${(cause as Error).message}).`, { file, cause });
   }
 }

@@ -8,8 +8,8 @@ import type { PreferenceRow, ReadReport } from './rows.js';
 const REPORTED_EXAMPLES = 5;
 
 /**
- * Reads all pairs of `files`, in order. Records of HH-RLHF that hold no pair are counted in the reports; any other
- * record that does not fit is an error.
+ * Reads all pairs of `files`, in order. Records of the published sets (HH-RLHF, UltraFeedback) that are known to
+ * hold no pair are counted in the reports; any other record that does not fit is an error.
  *
  * @throws DataError with file, row and field; also for a file that gives no pair at all
  */
@@ -43,16 +43,16 @@ function openRecords(file: string): AsyncIterable<SourceRecord> {
   if (/\.jsonl(\.gz)?$/.test(file)) return readJsonLines(file);
   if (/\.json(\.gz)?$/.test(file)) return readJsonArray(file);
   if (file.endsWith('.parquet')) return readParquet(file, FIELDS);
-  throw new DataError('the kind of file is not known by its extension.', {
+  throw new DataError('The kind of file is not known by its extension.', {
     file,
     hint: 'Supported: .jsonl, .jsonl.gz, .json, .json.gz, .parquet.',
   });
 }
 
 function emptyError({ file, rows, skipped }: ReadReport): DataError {
-  if (rows === 0) return new DataError('the file holds no record.', { file });
+  if (rows === 0) return new DataError('The file holds no record.', { file });
   const reasons = Object.entries(skipped).map(([reason, count]) => `${count}: ${reason}`);
-  return new DataError(`none of the ${rows} records is a pair (${reasons.join('; ')}).`, {
+  return new DataError(`None of the ${rows} records is a pair (${reasons.join('; ')}).`, {
     file,
     hint: 'Is data.format right?',
   });

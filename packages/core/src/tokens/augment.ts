@@ -26,7 +26,7 @@ export function encodeAugmentation(
   const ids = tokenizer.encode(prompt);
   if (ids.length > maxTokens) {
     throw new ConfigError(
-      `the prompt has ${ids.length} tokens, its limit is ${maxTokens}, and it is never cut.`,
+      `The prompt has ${ids.length} tokens, its limit is ${maxTokens}, and it is never cut.`,
       {
         field: 'augmentation.prompt',
         hint: 'Shorten it or raise augmentation.maxTokens.',
@@ -67,7 +67,7 @@ export function renderAugmentedChat(
   while (shared < plain.length && plain[shared] === augmented[shared]) shared++;
   const start = augmented.lastIndexOf(augmentation, shared);
   if (start === -1) {
-    throw new DataError('the chat template does not write augmentation.prompt as it is.', {
+    throw new DataError('The chat template does not write augmentation.prompt as it is.', {
       file,
       row,
       hint: 'Use augmentation.placement "prompt".',

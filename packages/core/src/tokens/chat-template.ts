@@ -20,7 +20,7 @@ export function renderChat(
   where: { readonly file?: string; readonly row?: number } = {},
 ): string {
   if (tokenizer.chatTemplate === null) {
-    throw new ModelError('the tokenizer has no chat template, and the data are conversations.', {
+    throw new ModelError('The tokenizer has no chat template, and the data are conversations.', {
       hint: 'Use a chat model, or data.format hh or preference.',
     });
   }
@@ -32,7 +32,7 @@ export function renderChat(
       add_generation_prompt: addGenerationPrompt,
     });
   } catch (cause) {
-    throw new DataError(`the chat template refuses the conversation (${(cause as Error).message}).`, {
+    throw new DataError(`The chat template refuses the conversation (${(cause as Error).message}).`, {
       ...(where.file === undefined ? {} : { file: where.file }),
       ...(where.row === undefined ? {} : { row: where.row }),
       cause,
@@ -46,7 +46,7 @@ function parseTemplate(source: string): Template {
     try {
       template = new Template(source);
     } catch (cause) {
-      throw new ModelError(`the chat template is not valid (${(cause as Error).message}).`, { cause });
+      throw new ModelError(`The chat template is not valid (${(cause as Error).message}).`, { cause });
     }
     parsedTemplates.set(source, template);
   }

@@ -134,10 +134,13 @@ export function prepareEncoding(
   const textRow = rows.find(({ prompt }) => prompt.kind === 'text');
   const placement = options.augmentation.placement ?? (textRow === undefined ? 'last-user-turn' : 'prompt');
   if (placement === 'last-user-turn' && textRow !== undefined) {
-    throw new ConfigError(`last-user-turn needs chat data, but ${textRow.file} holds plain text.`, {
-      field: 'augmentation.placement',
-      hint: 'Use "prompt".',
-    });
+    throw new ConfigError(
+      `The placement last-user-turn needs chat data, but ${textRow.file} holds plain text.`,
+      {
+        field: 'augmentation.placement',
+        hint: 'Use "prompt".',
+      },
+    );
   }
   const bos = tokenizer.bosTokenId === null ? [] : [tokenizer.bosTokenId];
   const augmentation = encodeAugmentation(tokenizer, options.augmentation);
@@ -150,7 +153,7 @@ export function encodeInFull(row: PreferenceRow, { tokenizer, bos }: Encoding): 
     row.prompt.kind === 'text' ? row.prompt.text : renderChat(tokenizer, row.prompt.messages, true, row);
   const prompt = encodeWithoutBos(tokenizer, promptText);
   if (prompt.length === 0) {
-    throw new DataError('the prompt has no tokens.', { file: row.file, row: row.row, field: 'prompt' });
+    throw new DataError('The prompt has no tokens.', { file: row.file, row: row.row, field: 'prompt' });
   }
   const response = (field: 'chosen' | 'rejected'): number[] => {
     const text = withoutEos(responseText(row, field, promptText, tokenizer), tokenizer);
@@ -226,7 +229,7 @@ function responseText(
   const answer: ChatMessage = { role: 'assistant', content: row[field] };
   const rendered = renderChat(tokenizer, [...row.prompt.messages, answer], false, row);
   if (!rendered.startsWith(promptText)) {
-    throw new DataError('the chat template renders the prompt differently once it is answered.', {
+    throw new DataError('The chat template renders the prompt differently once it is answered.', {
       file: row.file,
       row: row.row,
       field,
@@ -263,7 +266,7 @@ function countInto(report: EncodeReport, { chosen, rejected, cut }: EncodedPair)
 }
 
 function longPromptError({ row, promptTokens }: FullPair, { maxPromptTokens }: TokenPolicy): DataError {
-  return new DataError(`the prompt has ${promptTokens} tokens; the limit is ${maxPromptTokens}.`, {
+  return new DataError(`The prompt has ${promptTokens} tokens; the limit is ${maxPromptTokens}.`, {
     file: row.file,
     row: row.row,
     field: 'prompt',
@@ -272,8 +275,8 @@ function longPromptError({ row, promptTokens }: FullPair, { maxPromptTokens }: T
 }
 
 function emptyError(rows: readonly PreferenceRow[]): DataError {
-  if (rows.length === 0) return new DataError('there are no rows to encode.');
-  return new DataError('no pair is left: every prompt is too long.', {
+  if (rows.length === 0) return new DataError('There are no rows to encode.');
+  return new DataError('No pair is left: every prompt is too long.', {
     file: rows[0]!.file,
     hint: 'Raise tokens.maxPromptTokens, or set tokens.longPrompt to keep-end.',
   });

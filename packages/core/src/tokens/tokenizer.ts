@@ -54,7 +54,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   const source = await readOptional(file);
   if (source === null) {
-    throw new ModelError('the tokenizer is missing.', {
+    throw new ModelError('The tokenizer is missing.', {
       file,
       hint: 'A tokenizer folder holds a tokenizer.json; model.tokenizer can name another folder.',
     });
@@ -79,7 +79,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     firstId(modelConfig!.eos_token_id) ??
     engine.token_to_id('<|endoftext|>');
   if (eosTokenId === undefined) {
-    throw new ModelError('the tokenizer has no end-of-sequence token.', {
+    throw new ModelError('The tokenizer has no end-of-sequence token.', {
       file: folder,
       hint: 'Set eos_token in tokenizer_config.json.',
     });
@@ -115,7 +115,7 @@ function encodeText(engine: HuggingFaceTokenizer, text: string): number[] {
   const { ids, tokens } = engine.encode(text, { add_special_tokens: false });
   const unknown = ids.indexOf(undefined as unknown as number);
   if (unknown !== -1) {
-    throw new ModelError(`the tokenizer has no token for ${JSON.stringify(tokens[unknown])}.`);
+    throw new ModelError(`The tokenizer has no token for ${JSON.stringify(tokens[unknown])}.`);
   }
   return ids;
 }
@@ -133,7 +133,7 @@ function build(tokenizerJson: Json, settings: Json, file: string): HuggingFaceTo
   try {
     return new HuggingFaceTokenizer(tokenizerJson, settings);
   } catch (cause) {
-    throw new ModelError(`this is not a tokenizer that can be used (${(cause as Error).message}).`, {
+    throw new ModelError(`This is not a tokenizer that can be used (${(cause as Error).message}).`, {
       file,
       cause,
     });
@@ -213,7 +213,7 @@ async function readOptional(file: string): Promise<string | null> {
     return await readFile(file, 'utf8');
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new ModelError(`the file cannot be read (${(cause as Error).message}).`, { file, cause });
+    throw new ModelError(`The file cannot be read (${(cause as Error).message}).`, { file, cause });
   }
 }
 
@@ -222,7 +222,7 @@ function parseObject(source: string, file: string): Json {
     const value: unknown = JSON.parse(source);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
   } catch (cause) {
-    throw new ModelError(`this is not valid JSON (${(cause as Error).message}).`, { file, cause });
+    throw new ModelError(`This is not valid JSON (${(cause as Error).message}).`, { file, cause });
   }
-  throw new ModelError('expected a JSON object.', { file });
+  throw new ModelError('Expected a JSON object.', { file });
 }

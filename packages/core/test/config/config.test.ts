@@ -1,0 +1,248 @@
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { configJsonSchema, describeConfig } from '../../src/config/describe.js';
+import { loadConfig, parseConfig, stringifyConfig } from '../../src/config/load.js';
+import { DEFAULT_AUGMENTATION_PROMPT } from '../../src/config/schema.js';
+import { ConfigError } from '../../src/errors.js';
+
+const minimal = {
+  method: 'sr-dpo',
+  model: { path: 'model' },
+  data: { format: 'hh', train: 'train.jsonl' },
+  output: { folder: 'run' },
+};
+
+/** The message of the ConfigError that `minimal` with `changes` (a dotted path each) gives. */
+function messageOf(changes: Record<string, unknown>): string {
+  const value = structuredClone(minimal) as Record<string, unknown>;
+  for (const [path, leaf] of Object.entries(changes)) {
+    const names = path.split('.');
+    let section = value;
+    for (const name of names.slice(0, -1)) section = (section[name] ??= {}) as Record<string, unknown>;
+    section[names.at(-1)!] = leaf;
+  }
+  try {
+    parseConfig(value, 'c.yaml');
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message;
+  }
+  return 'no error';
+}
+
+async function writeConfig(yaml: string): Promise<string> {
+  const file = join(await mkdtemp(join(tmpdir(), 'sralign-config-')), 'run.yaml');
+  await writeFile(file, yaml);
+  return file;
+}
+
+const MINIMAL_YAML = `method: sr-dpo
+model:
+  path: model
+data:
+  format: hh
+  train: train.jsonl
+output:
+  folder: run
+`;
+
+describe('defaults', () => {
+  it('are those of the paper and the original code', () => {
+    const config = parseConfig(minimal);
+    expect(config.data.train).toEqual(['train.jsonl']);
+    expect(config.loss).toEqual({ beta: 0.1, lambda: 0.3, labelSmoothing: 0, logpReduction: 'sum' });
+    expect(config.optimizer).toMatchObject({
+      name: 'rmsprop',
+      learningRate: 5e-7,
+      alpha: 0.99,
+      epsilon: 1e-8,
+    });
+    expect(config.schedule).toEqual({ name: 'constant', warmupSteps: 150 });
+    expect(config.training).toMatchObject({
+      batchPairs: 64,
+      microbatchPairs: null,
+      maxGradNorm: 10,
+      seed: 0,
+    });
+    expect(config.tokens).toEqual({ maxTokens: 512, maxPromptTokens: 256, longPrompt: 'error' });
+    expect(config.augmentation.prompt).toBe(DEFAULT_AUGMENTATION_PROMPT);
+    expect(DEFAULT_AUGMENTATION_PROMPT).toMatch(/^Please generate .* 1 is the minimum\. Query:$/);
+  });
+
+  it('survive a round through YAML', () => {
+    const config = parseConfig({
+      ...minimal,
+      augmentation: { prompt: '' },
+      optimizer: { learningRate: 1e-6 },
+    });
+    expect(parseConfig(parse(stringifyConfig(config)))).toEqual(config);
+  });
+});
+
+describe('wrong values', () => {
+  it.each([
+    [{ 'loss.beta': 0 }, 'c.yaml, field "loss.beta": Expected number >0, found 0.'],
+    [{ 'loss.lambda': -0.1 }, 'field "loss.lambda": Expected number >=0, found -0.1.'],
+    [{ 'loss.labelSmoothing': 0.5 }, 'field "loss.labelSmoothing"'],
+    [{ 'training.batchPairs': 1.5 }, 'field "training.batchPairs": Expected int, found 1.5.'],
+    [{ 'training.seed': 'x' }, 'field "training.seed": Expected number, found "x".'],
+    [{ 'data.train': [] }, 'field "data.train": Expected at least one file'],
+    [{ 'data.train': 3 }, 'field "data.train": Expected a file or a list of files, found 3.'],
+    [{ 'model.path': '' }, 'field "model.path": Expected string that is not empty'],
+    [
+      { method: 'srdpo' },
+      'Expected one of sft, dpo, ipo, sr-dpo, sr-ipo, found "srdpo". Did you mean "sr-dpo"?',
+    ],
+    [{ 'output.folder': undefined }, 'field "output.folder": This key is required.'],
+    [{ logging: null }, 'field "logging": Expected a mapping of keys to values, found null.'],
+  ])('%j', (changes, message) => {
+    expect(messageOf(changes)).toContain(message);
+  });
+
+  it('refuses what is not a mapping', () => {
+    expect(() => parseConfig('method: dpo')).toThrow('Expected a mapping of keys to values');
+  });
+});
+
+describe('unknown keys', () => {
+  it.each([
+    [{ 'loss.bta': 1 }, 'field "loss.bta": Unknown key. Did you mean "loss.beta"?'],
+    [{ learning_rate: 1e-6 }, 'Here it is "optimizer.learningRate".'],
+    [{ 'training.per_device_train_batch_size': 8 }, 'Here it is "training.batchPairs".'],
+    [{ output_dir: 'x' }, 'Here it is "output.folder".'],
+    [{ 'training.batch_pairs': 8 }, 'Did you mean "training.batchPairs"?'],
+    [{ learningRate: 1e-6 }, 'Here it is "optimizer.learningRate".'],
+    [{ trainning: {} }, 'Did you mean "training"?'],
+    [{ 'sft.zzzzzzzzzz': 1 }, 'Known keys here: reduction.'],
+  ])('%j', (changes, message) => {
+    expect(messageOf(changes)).toContain(message);
+  });
+
+  it('are named before what they leave missing', () => {
+    const { output: _, ...rest } = minimal;
+    expect(() => parseConfig({ ...rest, ouput: { folder: 'run' } })).toThrow('Did you mean "output"?');
+  });
+});
+
+describe('keys that disagree', () => {
+  it.each([
+    [{ 'tokens.maxPromptTokens': 512 }, 'field "tokens.maxPromptTokens": 512 leaves no room'],
+    [{ 'training.microbatchPairs': 24 }, 'field "training.microbatchPairs": 24 does not divide'],
+    [{ 'augmentation.placement': 'last-user-turn' }, 'needs chat data'],
+    [{ method: 'ipo', 'loss.labelSmoothing': 0.1 }, 'not for ipo'],
+    [{ 'evaluation.everySteps': 10 }, 'data.eval is empty'],
+  ])('%j', (changes, message) => {
+    expect(messageOf(changes)).toContain(message);
+  });
+});
+
+describe('loadConfig', () => {
+  it('reads a file, with overrides on top', async () => {
+    const file = await writeConfig(MINIMAL_YAML);
+    const config = await loadConfig(file, [
+      'loss.beta=0.5',
+      'data.train=[a.jsonl, b.jsonl]',
+      'tokens.maxTokens=1024',
+    ]);
+    expect(config.loss.beta).toBe(0.5);
+    expect(config.data.train).toEqual(['a.jsonl', 'b.jsonl']);
+    expect(config.tokens.maxTokens).toBe(1024);
+    expect(config.model.path).toBe('model');
+  });
+
+  it('reads an override as YAML', async () => {
+    const config = await loadConfig(await writeConfig(MINIMAL_YAML), [
+      'training.maxSteps=null',
+      'optimizer.learningRate=1e-6',
+      'augmentation.prompt="a: b"',
+    ]);
+    expect(config.training.maxSteps).toBeNull();
+    expect(config.optimizer.learningRate).toBe(1e-6);
+    expect(config.augmentation.prompt).toBe('a: b');
+  });
+
+  it.each([
+    ['loss:\n  beta: -1\n', ':10:3, field "loss.beta"'],
+    ['loss:\n  lambda: 1\n  bta: 1\n', ':11:3, field "loss.bta": Unknown key.'],
+    ['training: { microbatchPairs: 5 }\n', ':9:13, field "training.microbatchPairs"'],
+    ['method: dpo\n', ':9:1: This is not valid YAML: Map keys must be unique.'],
+    ['loss: [1\n', 'This is not valid YAML'],
+  ])('names the line and column: %j', async (yaml, message) => {
+    const file = await writeConfig(MINIMAL_YAML + yaml);
+    const error = await loadConfig(file).catch(e => e);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error.message).toContain(file);
+    expect(error.message).toContain(message);
+    expect(error.message).not.toContain('\n');
+  });
+
+  it('names a missing key by the section that lacks it', async () => {
+    const file = await writeConfig(MINIMAL_YAML.replace('path:', 'revision:'));
+    await expect(loadConfig(file)).rejects.toThrow(`${file}:2:1, field "model.path": This key is required.`);
+  });
+
+  it.each([
+    ['loss.beta=0', '--set loss.beta=0, field "loss.beta": Expected number >0'],
+    ['loss.gamma=0', '--set loss.gamma=0, field "loss.gamma": Unknown key.'],
+    ['loss.beta', '--set loss.beta: Expected path.of.key=value.'],
+    ['method.x=1', '--set method.x=1: "method" is a value'],
+    ['loss={beta: 0}', '--set loss={beta: 0}, field "loss.beta"'],
+    ['data.train=[', 'The value is not valid YAML'],
+  ])('names a wrong override: %s', async (override, message) => {
+    await expect(loadConfig(await writeConfig(MINIMAL_YAML), [override])).rejects.toThrow(message);
+  });
+
+  it('refuses files that are missing or empty', async () => {
+    await expect(loadConfig('no/such.yaml')).rejects.toThrow(
+      'no/such.yaml: The configuration cannot be read',
+    );
+    const empty = await writeConfig('# nothing\n');
+    await expect(loadConfig(empty)).rejects.toThrow('is not a mapping');
+  });
+});
+
+describe('descriptions', () => {
+  it('cover every key of a configuration, each with its default', () => {
+    const config = parseConfig(minimal);
+    const keys = describeConfig();
+    const paths = Object.entries(config).flatMap(([name, section]) =>
+      typeof section === 'object' ? Object.keys(section).map(key => `${name}.${key}`) : [name],
+    );
+    expect(keys.map(({ path }) => path).sort()).toEqual(paths.sort());
+    for (const { path, default: value, description } of keys) {
+      expect(description, path).not.toBe('');
+      if (value === undefined) continue;
+      const [section, key] = path.split('.') as [keyof typeof config, string];
+      expect((config[section] as Record<string, unknown>)[key], path).toEqual(value);
+    }
+  });
+
+  it('name types and TRL twins', () => {
+    const byPath = new Map(describeConfig().map(key => [key.path, key]));
+    expect(byPath.get('optimizer.learningRate')).toMatchObject({
+      type: 'number',
+      trl: ['learning_rate', 'lr'],
+    });
+    expect(byPath.get('training.maxSteps')).toMatchObject({ type: 'integer | null', default: null });
+    expect(byPath.get('data.train')!.type).toBe('string | list of string');
+    expect(byPath.get('method')).toMatchObject({
+      type: 'sft | dpo | ipo | sr-dpo | sr-ipo',
+      default: undefined,
+    });
+  });
+
+  it('use a TRL name once', () => {
+    const names = describeConfig().flatMap(({ trl }) => trl);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  it('make a JSON Schema that requires what has no default', () => {
+    expect(configJsonSchema()).toMatchObject({
+      required: ['method', 'model', 'data', 'output'],
+      additionalProperties: false,
+    });
+  });
+});
