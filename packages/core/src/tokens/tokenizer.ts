@@ -94,7 +94,10 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const continuationJson = withoutPrefixSpace(tokenizerJson);
   const continuation = continuationJson === null ? engine : build(continuationJson, settings, file);
   return {
-    encode: (text, { continues = false } = {}) => encodeText(continues ? continuation : engine, text),
+    encode: (text, { continues = false } = {}) =>
+      continues && continuation !== engine
+        ? encodeContinuation(engine, continuation, text)
+        : encodeText(engine, text),
     decode: (ids, options = {}) => decodeIds(engine, ids, options),
     bosTokenId,
     eosTokenId,
@@ -118,6 +121,20 @@ function encodeText(engine: HuggingFaceTokenizer, text: string): number[] {
     throw new ModelError(`The tokenizer has no token for ${JSON.stringify(tokens[unknown])}.`);
   }
   return ids;
+}
+
+/** As `encodeText`, but without a space in front of what stands before the first added token. */
+function encodeContinuation(
+  engine: HuggingFaceTokenizer,
+  continuation: HuggingFaceTokenizer,
+  text: string,
+): number[] {
+  const ids = encodeText(continuation, text);
+  const added = engine.get_added_tokens_decoder();
+  const first = ids.findIndex(id => added.has(id));
+  if (first === -1) return ids;
+  const usual = encodeText(engine, text);
+  return [...ids.slice(0, first), ...usual.slice(usual.findIndex(id => added.has(id)))];
 }
 
 function decodeIds(engine: HuggingFaceTokenizer, ids: readonly number[], options: DecodeOptions): string {
