@@ -1,10 +1,13 @@
 /** `sralign data preview CONFIG`: what the rows of the training data become. */
 import { styleText } from 'node:util';
-import type { EncodedDataset, ExplainedText, PairExplanation, ReadReport } from '@sralign/core';
+import type { EncodedDataset, explainPair, ReadReport } from '@sralign/core';
 import { Command } from 'commander';
 import { examples, setOption, wholeNumber } from '../options.js';
 import { readingSummary } from '../report/progress.js';
 import { listing, number } from '../report/table.js';
+
+type PairExplanation = ReturnType<typeof explainPair>;
+type ExplainedText = PairExplanation['prompt'];
 
 interface PreviewOptions {
   rows: number;

@@ -116,7 +116,7 @@ function engineFindings(engine: Engine): Finding[] {
   if (!engine.nativeBf16)
     findings.push({
       level: 'note',
-      text: 'no AVX512_BF16 or AMX: dtype bf16 works but is not faster than f32 here',
+      text: 'no AVX512_BF16 or AMX: dtype bf16 works, but is slower than f32 here',
       fix: 'training.dtype: f32',
     });
   if (engine.threads < availableParallelism())
