@@ -5,10 +5,14 @@
     'onednn_prefix%': '/usr',
     # Compiled once per instruction set, each time into a namespace of its own (src/cpu/kernels.h).
     'kernel_sources': [
-      'src/cpu/kernels/pending.cc',
+      'src/cpu/kernels/activation.cc',
+      'src/cpu/kernels/attention.cc',
       'src/cpu/kernels/elementwise.cc',
       'src/cpu/kernels/embedding.cc',
+      'src/cpu/kernels/logprob.cc',
+      'src/cpu/kernels/norm.cc',
       'src/cpu/kernels/optimizer.cc',
+      'src/cpu/kernels/rotary.cc',
       'src/cpu/kernels/table.cc',
     ],
   },

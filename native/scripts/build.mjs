@@ -32,9 +32,15 @@ const options = ['--loglevel=warn'];
 if (existsSync(path.join(headers, 'include', 'node', 'node_api.h'))) options.push(`--nodedir=${headers}`);
 
 function run(...args) {
-  const result = spawnSync(process.execPath, [nodeGyp, ...args], { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
+  const result = spawnSync(process.execPath, [nodeGyp, ...args], {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
   if (result.status !== 0) {
-    fail(`${result.stdout ?? ''}${result.stderr ?? ''}\nThe native addon did not build; the reason is above.`);
+    fail(
+      `${result.stdout ?? ''}${result.stderr ?? ''}\nThe native addon did not build; the reason is above.`,
+    );
   }
 }
 

@@ -1,0 +1,123 @@
+// Makes a fresh clone ready to run: system packages, npm packages, build. Needs nothing but Node, says nothing when
+// there is nothing to do.
+import { spawn, spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { findOneDnn, ONEDNN_HELP } from '../native/scripts/onednn.mjs';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+function say(message) {
+  process.stderr.write(`${message}\n`);
+}
+
+function fail(message) {
+  say(message);
+  process.exit(1);
+}
+
+function findProgram(name) {
+  const folders = (process.env.PATH ?? '').split(path.delimiter);
+  return folders.find(folder => {
+    try {
+      accessSync(path.join(folder, name), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Debian packages of what the build needs and this machine lacks. */
+function missingPackages() {
+  const missing = ['g++', 'make', 'python3'].filter(name => {
+    const alternatives = name === 'g++' ? ['g++', 'clang++', 'c++'] : [name];
+    return !alternatives.some(findProgram);
+  });
+  if (findOneDnn() === undefined) missing.push('libdnnl-dev');
+  return missing;
+}
+
+/** `[]` as root, `['sudo', '-n']` where sudo asks no password, undefined where this user may not install. */
+function rootPrefix() {
+  if (process.getuid?.() === 0) return [];
+  const allowed = findProgram('sudo') !== undefined && spawnSync('sudo', ['-n', 'true']).status === 0;
+  return allowed ? ['sudo', '-n'] : undefined;
+}
+
+function installPackages(packages) {
+  const prefix = findProgram('apt-get') === undefined ? undefined : rootPrefix();
+  if (prefix === undefined) {
+    const tools = packages.filter(name => name !== 'libdnnl-dev');
+    const toolHelp =
+      tools.length === 0
+        ? ''
+        : `Missing: ${tools.join(', ')} (a C++20 compiler, make and python3 are needed). `;
+    fail(
+      toolHelp + (packages.includes('libdnnl-dev') ? ONEDNN_HELP : 'Install them with your package manager.'),
+    );
+  }
+  const apt = (...args) => {
+    const [command, ...rest] = [
+      ...prefix,
+      'env',
+      'DEBIAN_FRONTEND=noninteractive',
+      'apt-get',
+      '-qq',
+      ...args,
+    ];
+    return spawnSync(command, rest, { encoding: 'utf8' });
+  };
+  const install = () => apt('install', '-y', '--no-install-recommends', ...packages);
+  say(`Installing ${packages.join(', ')} with apt-get ...`);
+  let result = install();
+  if (result.status !== 0) {
+    apt('update'); // the package lists may be missing or old
+    result = install();
+  }
+  if (result.status !== 0)
+    fail(`${result.stderr}\n"apt-get install ${packages.join(' ')}" failed; install them by hand.`);
+}
+
+/** npm writes node_modules/.package-lock.json at the end of an installation. */
+function mustInstallNpmPackages() {
+  const installed = path.join(root, 'node_modules', '.package-lock.json');
+  const wanted = path.join(root, 'package-lock.json');
+  return !existsSync(installed) || statSync(installed).mtimeMs < statSync(wanted).mtimeMs;
+}
+
+/** Runs a command quietly; speaks up when it takes long, and shows what it printed when it fails. */
+function run(notice, command, args) {
+  return new Promise(resolve => {
+    const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', TURBO_NO_UPDATE_NOTIFIER: '1' };
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    child.stdout.on('data', text => {
+      output += text;
+    });
+    child.stderr.on('data', text => {
+      output += text;
+    });
+    const patience = setTimeout(() => say(notice), 2000);
+    child.on('error', error => fail(`${command} does not start: ${error.message}`));
+    child.on('close', status => {
+      clearTimeout(patience);
+      if (status !== 0)
+        fail(`${output}\n"${[path.basename(command), ...args].join(' ')}" failed; the reason is above.`);
+      resolve();
+    });
+  });
+}
+
+const packages = missingPackages();
+if (packages.length > 0) installPackages(packages);
+if (mustInstallNpmPackages()) {
+  await run('Installing npm packages ...', 'npm', ['ci', '--no-audit', '--no-fund']);
+}
+const turbo = path.join(root, 'node_modules', '.bin', 'turbo');
+await run('Building (about a minute the first time) ...', turbo, [
+  'run',
+  'build',
+  '--output-logs=errors-only',
+]);
