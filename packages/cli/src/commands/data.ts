@@ -19,8 +19,9 @@ const MEASURED_PAIRS = 1000;
 
 export function dataCommand(): Command {
   const preview = new Command('preview')
+    .summary('show what each row becomes')
     .description(
-      'Shows, for the first rows of data.train, the prompt, the prompt with p, both responses, their tokens and what is\n' +
+      'Shows, for the first rows of data.train, the prompt, the prompt with p, both responses, their tokens and what is ' +
         'cut; then what was read, and the lengths. Nothing is trained or written. The texts are those of the data.',
     )
     .argument('<config>', 'YAML file of a training run')
@@ -34,7 +35,10 @@ export function dataCommand(): Command {
       ),
     )
     .action(runPreview);
-  return new Command('data').description('Looks at preference data.').addCommand(preview);
+  return new Command('data')
+    .summary('look at preference data')
+    .description('Looks at preference data.')
+    .addCommand(preview);
 }
 
 async function runPreview(file: string, options: PreviewOptions): Promise<void> {

@@ -7,8 +7,9 @@ import { version } from '../version.js';
 
 export function doctorCommand(): Command {
   return new Command('doctor')
+    .summary('say what is used on this machine and what is missing')
     .description(
-      'Prints versions, processor, threads, memory and GPU, what sralign would use of them, and what is missing with the\n' +
+      'Prints versions, processor, threads, memory and GPU, what sralign would use of them, and what is missing with the ' +
         'command that fixes it. Exit code 1 when something keeps sralign from working. Put its output in bug reports.',
     )
     .option('--json', 'print one JSON object')

@@ -14,6 +14,7 @@ interface GenerateOptions {
 
 export function generateCommand(): Command {
   return new Command('generate')
+    .summary('continue a prompt with a model')
     .description('Continues a prompt and writes the text to stdout as it comes.')
     .argument('<model>', 'Hugging Face folder, such as RUN/final, or a name on the hub')
     .requiredOption('--prompt <text>', 'text to continue')

@@ -15,11 +15,15 @@ interface TrainOptions {
 
 export function trainCommand(): Command {
   return new Command('train')
+    .summary('train a model on preference pairs')
     .description(
-      'Trains a model on preference pairs as CONFIG says; `method` in it chooses SFT, DPO, IPO, Sr-DPO or Sr-IPO.\n' +
+      'Trains a model on preference pairs as CONFIG says; `method` in it chooses SFT, DPO, IPO, Sr-DPO or Sr-IPO. ' +
         'Ctrl-C saves a checkpoint and exits with code 130; --resume goes on from it.',
     )
-    .argument('<config>', 'YAML file (keys: docs/guide.md); paths in it are relative to the current folder')
+    .argument(
+      '<config>',
+      'YAML file (keys: docs/configuration.md); paths in it are relative to the current folder',
+    )
     .addOption(setOption())
     .option('--resume', 'go on from the last checkpoint of the output folder')
     .option('--overwrite', 'delete the run that the output folder holds and start anew')

@@ -11,8 +11,9 @@ interface VerifyOptions {
 
 export function verifyCommand(): Command {
   return new Command('verify')
+    .summary('check this machine against reference numbers')
     .description(
-      'Compares log-probs, losses, gradients and optimizer steps with a reference case and prints the largest error of\n' +
+      'Compares log-probs, losses, gradients and optimizer steps with a reference case and prints the largest error of ' +
         'each quantity. Exit code 1 when one is beyond its tolerance. Run it on new hardware.',
     )
     .argument('<case>', 'folder with case.json, expected.safetensors, model/ and ref/ (docs/verification.md)')

@@ -1,0 +1,137 @@
+/** Progress lines, tables and plots. */
+import type { TrainEvent } from '@sralign/core';
+import { describe, expect, it } from 'vitest';
+import { plot } from '../src/report/plot.js';
+import { progress, readingSummary } from '../src/report/progress.js';
+import { byteSize, duration, number, table } from '../src/report/table.js';
+
+/** What is on a terminal's screen, or in a log, after the writes. */
+class Screen {
+  text = '';
+  constructor(
+    readonly isTTY: boolean,
+    readonly columns = 200,
+  ) {}
+  write(text: string): void {
+    this.text += text;
+  }
+  get lines(): string[] {
+    return this.text
+      .split('\n')
+      .map(line => line.slice(line.lastIndexOf('\u001b[K') + 1).replace(/^\[K/, ''));
+  }
+}
+
+const step = (number: number, totalSteps = 4): TrainEvent => ({
+  type: 'step',
+  step: number,
+  totalSteps,
+  metrics: {
+    loss: 0.4321,
+    margin: 0.25,
+    'rewards/accuracies': 0.5,
+    learning_rate: 5e-7,
+    tokens_per_second: 1234.5,
+  },
+});
+const evaluation: TrainEvent = { type: 'evaluate', step: 2, metrics: { eval_loss: 0.5, eval_margin: 1 } };
+
+describe('progress', () => {
+  it('writes over one line on a terminal and keeps evaluations', () => {
+    const screen = new Screen(true);
+    const show = progress(screen, { everySteps: 10 });
+    for (const event of [step(1), step(2), evaluation, step(3), step(4)]) show(event);
+    expect(screen.lines).toHaveLength(2);
+    expect(screen.lines[0]).toBe('evaluation at step 2  loss 0.5000  margin 1.000');
+    expect(screen.lines[1]).toMatch(
+      /^step 4\/4 {2}loss 0\.4321 {2}margin 0\.250 {2}accuracy 0\.500 {2}lr 5\.0e-7 {2}1,235 tok\/s {2}ETA 0\.0s$/,
+    );
+  });
+
+  it('never writes a line that a terminal would wrap', () => {
+    const screen = new Screen(true, 30);
+    progress(screen, { everySteps: 1 })(step(1));
+    expect(screen.lines[0]).toHaveLength(29);
+  });
+
+  it('writes a plain line per logged step, and the last, elsewhere', () => {
+    const screen = new Screen(false);
+    const show = progress(screen, { everySteps: 2, label: 'DPO' });
+    for (const number of [1, 2, 3, 4, 5]) show(step(number, 5));
+    expect(screen.text).not.toContain('\r');
+    expect(screen.lines.filter(line => line !== '').map(line => line.slice(0, 13))).toEqual([
+      'DPO  step 2/5',
+      'DPO  step 4/5',
+      'DPO  step 5/5',
+    ]);
+  });
+
+  it('says what was not read', () => {
+    const report = { rows: 2023, used: 2020, skipped: { 'no shared prompt': 3 } };
+    expect(readingSummary(report)).toBe('2,023 rows, 2,020 used, 3 skipped (no shared prompt: 3)');
+    expect(readingSummary({ rows: 5, used: 5, skipped: {} })).toBe('5 rows, 5 used');
+  });
+});
+
+describe('plot', () => {
+  const series = [
+    { name: 'DPO', points: [0, 10, 20].map(step => ({ step, value: step / 10 })) },
+    { name: 'Sr-DPO', points: [0, 10, 20].map(step => ({ step, value: step / 20 })) },
+  ];
+
+  it('draws all series on one scale, side by side', () => {
+    const lines = plot('margin by step', series).split('\n');
+    expect(lines[1]).toMatch(/DPO: 2\.000 .*Sr-DPO: 1\.000/);
+    const top = lines[2]!;
+    expect(top.match(/2\.000 ┼/g)).toHaveLength(2);
+    // The first curve reaches the top, the second only the middle.
+    expect(top.match(/[─╭]/g)?.length).toBeGreaterThan(0);
+    expect(top.slice(40)).not.toMatch(/[─╭]/);
+    expect(Math.max(...lines.map(line => line.length))).toBeLessThanOrEqual(80);
+  });
+
+  it('draws a flat curve', () => {
+    const flat = [
+      {
+        name: 'DPO',
+        points: [
+          { step: 0, value: 0.5 },
+          { step: 4, value: 0.5 },
+        ],
+      },
+    ];
+    expect(plot('accuracy', flat)).toContain('DPO: 0.500');
+  });
+});
+
+describe('numbers', () => {
+  it.each([
+    [0, '0'],
+    [12, '12'],
+    [0.432149, '0.4321'],
+    [12345.6, '12,346'],
+    [5e-7, '5.00e-7'],
+    [-1.5, '-1.500'],
+    [Number.NaN, 'NaN'],
+    [undefined, '-'],
+  ])('%s reads %s', (value, text) => {
+    expect(number(value)).toBe(text);
+  });
+
+  it('have readable units', () => {
+    expect([3.21, 42, 75, 4000].map(duration)).toEqual(['3.2s', '42s', '1m15s', '1h06m']);
+    expect([512, 1536, 3 * 1024 ** 3].map(byteSize)).toEqual(['512 B', '1.5 KiB', '3.0 GiB']);
+  });
+
+  it('stand under each other in a table', () => {
+    expect(
+      table(
+        ['method', 'loss'],
+        [
+          ['SFT', '1.5'],
+          ['Sr-DPO', '0.69'],
+        ],
+      ),
+    ).toBe('method  loss\nSFT      1.5\nSr-DPO  0.69');
+  });
+});
