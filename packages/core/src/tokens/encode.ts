@@ -215,7 +215,7 @@ function augmentedPrompt(
   const text = renderAugmentedChat(tokenizer, row.prompt.messages, promptText, augmentation.prompt, row);
   const ids = encodeWithoutBos(tokenizer, text.head + augmentation.prompt + text.tail);
   if (removed === 0) return [...bos, ...ids];
-  return [...bos, ...cutAround(splitAroundAugmentation(tokenizer, ids, text), removed, keep)];
+  return [...bos, ...cutAround(splitAroundAugmentation(tokenizer, ids, text), removed, prompt.length, keep)];
 }
 
 /** The answer as it stands behind the prompt: for a chat, what the template adds for the assistant's message. */

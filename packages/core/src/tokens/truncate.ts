@@ -25,17 +25,24 @@ export function cutPrompt(ids: readonly number[], count: number, keep: KeptSide)
   return keep === 'end' ? ids.slice(count) : ids.slice(0, ids.length - count);
 }
 
-/** The same cut in the augmented view: `count` tokens from the side that is not kept, passing over p. */
+/**
+ * The same cut in the augmented view: p stays, and on the kept side of it the same tokens stay as in the plain view.
+ *
+ * @param removed tokens that the plain prompt lost
+ * @param left tokens that the plain prompt has left
+ */
 export function cutAround(
   { head, protectedTokens, tail }: AroundAugmentation,
-  count: number,
+  removed: number,
+  left: number,
   keep: KeptSide,
-) {
-  const [near, far] = keep === 'end' ? [head, tail] : [tail, head];
-  const nearCount = Math.min(count, near.length);
-  const farCount = Math.min(count - nearCount, far.length);
-  const [headCount, tailCount] = keep === 'end' ? [nearCount, farCount] : [farCount, nearCount];
-  return [...cutPrompt(head, headCount, keep), ...protectedTokens, ...cutPrompt(tail, tailCount, keep)];
+): number[] {
+  if (keep === 'end') {
+    const keptTail = removed <= head.length ? tail : tail.slice(-left);
+    return [...head.slice(removed), ...protectedTokens, ...keptTail];
+  }
+  const keptHead = removed <= tail.length ? head : head.slice(0, left);
+  return [...keptHead, ...protectedTokens, ...tail.slice(0, Math.max(0, tail.length - removed))];
 }
 
 /** Cuts a response, the EOS at its end included, to `limit` >= 1 tokens; the EOS stays last. */
