@@ -78,13 +78,14 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     firstId(generationConfig!.eos_token_id) ??
     firstId(modelConfig!.eos_token_id) ??
     engine.token_to_id('<|endoftext|>');
-  if (eosTokenId === undefined) {
+  const eosToken = eosTokenId === undefined ? undefined : engine.id_to_token(eosTokenId);
+  if (eosTokenId === undefined || eosToken === undefined) {
     throw new ModelError('The tokenizer has no end-of-sequence token.', {
       file: folder,
       hint: 'Set eos_token in tokenizer_config.json.',
     });
   }
-  specialTokens.eos_token ??= engine.id_to_token(eosTokenId)!;
+  specialTokens.eos_token = eosToken;
 
   const chatTemplate = (await readOptional(join(folder, 'chat_template.jinja'))) ?? defaultTemplate(settings);
   const bosTokenId = findBos(engine, settings.add_bos_token, vocabulary.get(specialTokens.bos_token ?? ''));

@@ -21,7 +21,10 @@ function messageOf(changes: Record<string, unknown>): string {
   for (const [path, leaf] of Object.entries(changes)) {
     const names = path.split('.');
     let section = value;
-    for (const name of names.slice(0, -1)) section = (section[name] ??= {}) as Record<string, unknown>;
+    for (const name of names.slice(0, -1)) {
+      section[name] ??= {};
+      section = section[name] as Record<string, unknown>;
+    }
     section[names.at(-1)!] = leaf;
   }
   try {
