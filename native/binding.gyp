@@ -7,6 +7,8 @@
     'kernel_sources': [
       'src/cpu/kernels/activation.cc',
       'src/cpu/kernels/attention.cc',
+      'src/cpu/kernels/attention_backward.cc',
+      'src/cpu/kernels/attention_cached.cc',
       'src/cpu/kernels/elementwise.cc',
       'src/cpu/kernels/embedding.cc',
       'src/cpu/kernels/logprob.cc',
