@@ -18,6 +18,7 @@ enum class ScratchSlot {
   dLogits,
   dHiddenRows,
   attention,
+  attentionForest,
   norm,
   reduction,
   count
