@@ -22,7 +22,12 @@ interface CheckedHeads {
 }
 
 function checkHeads(operation: string, value: HeadShape): CheckedHeads {
-  const call = new Call<HeadShape>(`${operation}: heads`, value);
+  if (typeof value !== 'object' || value === null) {
+    throw new TypeError(
+      `${operation}: "heads" must be an object { layout, heads, kvHeads, headDim }, got ${value}`,
+    );
+  }
+  const call = new Call(`${operation}: heads`, value);
   const layout = call.choice('layout', { interleaved: 0, blocked: 1 });
   const heads = call.number('heads', AT_LEAST_ONE);
   const kvHeads = call.number('kvHeads', AT_LEAST_ONE);

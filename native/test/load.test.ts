@@ -1,0 +1,67 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { cpuInfo } from '../lib/index.js';
+
+const addon = fileURLToPath(new URL('../build/Release/sralign_native.node', import.meta.url));
+
+/** Runs a program in a Node of its own, with `native` loaded, and gives back what it prints as JSON. */
+function inOwnProcess(program: string, env: Record<string, string> = {}): unknown {
+  const script = `const native = require(${JSON.stringify(addon)}); console.log(JSON.stringify((() => {${program}})()));`;
+  const options = { env: { ...process.env, ...env }, encoding: 'utf8' } as const;
+  return JSON.parse(execFileSync(process.execPath, ['-e', script], options));
+}
+
+test('cpuInfo describes the machine', () => {
+  const info = cpuInfo();
+  expect(info.oneDnnVersion).toMatch(/^\d+\.\d+\.\d+$/);
+  expect(info.cores).toBeGreaterThanOrEqual(1);
+  expect(['portable', 'avx2', 'avx512']).toContain(info.kernels);
+  expect(
+    info.kernels === 'portable' || info.instructionSets.includes(info.kernels.replace('512', '512f')),
+  ).toBe(true);
+});
+
+test('SRALIGN_CPU_KERNELS asks for particular kernels', () => {
+  const kernels = inOwnProcess('return native.cpuInfo().kernels', { SRALIGN_CPU_KERNELS: 'portable' });
+  expect(kernels).toBe('portable');
+});
+
+test.each(['sse9', 'AVX2'])('unknown kernels %s are refused by name', name => {
+  const result = spawnSync(process.execPath, ['-e', `require(${JSON.stringify(addon)})`], {
+    env: { ...process.env, SRALIGN_CPU_KERNELS: name },
+    encoding: 'utf8',
+  });
+  expect(result.status).toBe(1);
+  expect(result.stderr).toContain(`SRALIGN_CPU_KERNELS=${name}`);
+});
+
+test('every kernel this processor runs gives the same elementwise results', () => {
+  const program = `
+    const values = Float32Array.from({ length: 1003 }, (_, i) => Math.sin(i) * 3);
+    const make = dtype => native.create(dtype, 1, 1003);
+    const [x, half, out] = [make(0), make(1), make(0)];
+    native.write(x, 0, new Uint8Array(values.buffer), -1);
+    native.cast(x, half);
+    native.add(x, half, out);
+    const result = new Float32Array(1003);
+    native.read(out, new Uint8Array(result.buffer));
+    const sum = native.sumOfSquares(Float64Array.of(out));
+    return { kernels: native.cpuInfo().kernels, sum, values: [...result] };`;
+  const best = cpuInfo().kernels;
+  const names = ['portable', 'avx2', 'avx512'].slice(0, ['portable', 'avx2', 'avx512'].indexOf(best) + 1);
+  const results = names.map(
+    name => inOwnProcess(program, { SRALIGN_CPU_KERNELS: name }) as Record<string, unknown>,
+  );
+  results.forEach((result, index) => {
+    expect(result.kernels).toBe(names[index]);
+    expect(result.values).toEqual(results[0]!.values);
+    expect(result.sum).toBeCloseTo(results[0]!.sum as number, 8);
+  });
+});
+
+test('a process that ends with tensors alive ends well', () => {
+  expect(inOwnProcess('for (let i = 0; i < 100; i++) native.create(0, 2, 1000, i + 1); return "ok"')).toBe(
+    'ok',
+  );
+});
