@@ -11,5 +11,7 @@ export default defineConfig({
     include: ['native/test/**/*.test.ts', 'packages/*/test/**/*.test.ts'],
     pool: 'forks',
     testTimeout: 60_000,
+    // Test files run beside each other, so each keeps to one thread unless it asks for more.
+    env: { OMP_NUM_THREADS: '1' },
   },
 });

@@ -1,25 +1,33 @@
 /** Public interface of @sralign/core. */
 export { type Answers, type PackedBatch, type PairTokens, packPairs, type View } from './batch/pack.js';
-export { describeConfig, loadConfig, parseConfig, stringifyConfig } from './config/load.js';
-export { type Config, configJsonSchema, DEFAULT_AUGMENTATION_PROMPT } from './config/schema.js';
-export { type ChatMessage, type PreferenceRow, type ReadReport, readPreferenceRows } from './data/read.js';
+export { configJsonSchema, describeConfig } from './config/describe.js';
+export { loadConfig, parseConfig, stringifyConfig } from './config/load.js';
+export type { Config } from './config/schema.js';
+export { DEFAULT_AUGMENTATION_PROMPT } from './config/schema.js';
+export { readPreferenceRows } from './data/read.js';
+export type { ChatMessage, PreferenceRow, ReadReport } from './data/rows.js';
 export { Sampler } from './data/sampler.js';
 export * from './errors.js';
 export { type GenerateOptions, generateText, generateTokens } from './generate/generate.js';
-export { resolveModelFolder } from './hf/folder.js';
+export { resolveModelFolder } from './hf/hub.js';
 export { METHODS, type Method, type PreferenceOptions } from './loss/preference.js';
 export { scorePairs } from './loss/score.js';
 export { readMetrics } from './metrics/jsonl.js';
 export { CausalLM } from './model/causal-lm.js';
 export { type LoadModelOptions, loadModel } from './model/load.js';
+export { sequenceLogits } from './model/logits.js';
 export { saveModel } from './model/save.js';
 export type { AnswerLogps } from './reference/cache.js';
+export { renderChat } from './tokens/chat-template.js';
 export { type EncodedDataset, type EncodedPair, encodePairs } from './tokens/encode.js';
 export { explainPair } from './tokens/explain.js';
 export { loadTokenizer, type Tokenizer } from './tokens/tokenizer.js';
-export { renderChat } from './tokens/chat-template.js';
 export type { TrainEvent, TrainResult } from './train/events.js';
-export { PreferenceTrainer, type PreferenceTrainerOptions, type TrainingPair } from './train/preference-trainer.js';
+export {
+  PreferenceTrainer,
+  type PreferenceTrainerOptions,
+  type TrainingPair,
+} from './train/preference-trainer.js';
 export { type TrainOptions, train } from './train/trainer.js';
 export type { QuantityReport, VerifyReport } from './verify/report.js';
 export { verifyCase } from './verify/verify.js';

@@ -84,7 +84,12 @@ function layerNorm(
   );
 }
 
-function rmsNorm(graph: Graph, x: Variable, { weight, epsilon }: NormParameters, computeType: DType): Variable {
+function rmsNorm(
+  graph: Graph,
+  x: Variable,
+  { weight, epsilon }: NormParameters,
+  computeType: DType,
+): Variable {
   const out = Tensor.empty(x.value.shape, computeType);
   const rstd = Tensor.empty([x.value.shape[0]!]);
   native.rmsNorm({ x: x.value, weight: weight.value, epsilon, out, rstd });

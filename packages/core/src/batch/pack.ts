@@ -95,7 +95,13 @@ class PackWriter {
     return this.segments.length / 3 - 1;
   }
 
-  pair(prompt: Int32Array, promptPosition: number, root: number, chosen: Int32Array, rejected: Int32Array | null): void {
+  pair(
+    prompt: Int32Array,
+    promptPosition: number,
+    root: number,
+    chosen: Int32Array,
+    rejected: Int32Array | null,
+  ): void {
     const parent = this.segment(prompt, promptPosition, root);
     const lastPromptRow = this.tokens.length - 1;
     const answerPosition = promptPosition + prompt.length;
@@ -128,7 +134,9 @@ class PackWriter {
   /** The answer without its last token, which predicts nothing. Returns where it starts. */
   private answerSegment(answer: Int32Array, position: number, parent: number): number {
     if (answer.length === 0) {
-      throw new DataError('A response has no token.', { hint: 'Every response ends with EOS, so it has at least one.' });
+      throw new DataError('A response has no token.', {
+        hint: 'Every response ends with EOS, so it has at least one.',
+      });
     }
     const start = this.tokens.length;
     if (answer.length > 1) this.segment(answer.subarray(0, -1), position, parent);

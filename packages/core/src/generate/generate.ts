@@ -95,7 +95,10 @@ class GenerationSession implements Disposable {
     const count = tokens.length;
     const hidden = model.hidden(new Graph(false), {
       tokens: Tensor.from(Int32Array.from(tokens), [count]),
-      positions: Tensor.from(Int32Array.from({ length: count }, (_, i) => this.length + i), [count]),
+      positions: Tensor.from(
+        Int32Array.from({ length: count }, (_, i) => this.length + i),
+        [count],
+      ),
       context: { cache: { layers: this.layers, length: this.length } },
     });
     this.length += count;

@@ -1,6 +1,7 @@
 /** Choosing the next token from logits: greedy, temperature and top-p (nucleus). */
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
+import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 
 export interface SamplingOptions {
   /** 0 is greedy. */

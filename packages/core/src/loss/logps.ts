@@ -20,7 +20,12 @@ export interface ResponseTargets {
  * @param hidden final hidden states of the compute type [T, H]
  * @param head output matrix [V, H]
  */
-export function sequenceLogps(graph: Graph, hidden: Variable, head: Parameter, targets: ResponseTargets): Variable {
+export function sequenceLogps(
+  graph: Graph,
+  hidden: Variable,
+  head: Parameter,
+  targets: ResponseTargets,
+): Variable {
   const { rows, targetRows, labels, sequenceOffsets: offsets } = targets;
   const logps = Tensor.empty([labels.size]);
   const logSumExp = Tensor.empty([rows.size]);

@@ -1,5 +1,5 @@
 /** What every model family gives the trainer: parameters, hidden states, and the output matrix. */
-import { cast, type DType, Tensor } from '@sralign/native';
+import { cast, type DType, type Tensor } from '@sralign/native';
 import type { Graph, Parameter, Variable } from '../autograd/graph.js';
 import type { RotaryInput } from '../autograd/ops.js';
 import { cachedAttention, attention as packedAttention } from '../autograd/ops.js';
@@ -30,7 +30,12 @@ export abstract class CausalLM {
   private readonly cosines: Tensor;
   private readonly sines: Tensor;
 
-  protected constructor(spec: ModelSpec, computeType: DType, parameters: readonly Parameter[], head: Parameter) {
+  protected constructor(
+    spec: ModelSpec,
+    computeType: DType,
+    parameters: readonly Parameter[],
+    head: Parameter,
+  ) {
     this.spec = spec;
     this.computeType = computeType;
     this.parameters = parameters;

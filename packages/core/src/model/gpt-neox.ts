@@ -72,7 +72,12 @@ export class GptNeox extends CausalLM {
   override hidden(graph: Graph, input: ModelInput): Variable {
     const geluKind = this.spec.activation === 'gelu-erf' ? 'erf' : 'tanh';
     const attend = (x: Variable, layer: Layer, index: number): Variable => {
-      const qkv = linear(graph, norm(graph, x, layer.attentionNorm, this.computeType), layer.qkv, layer.qkvBias);
+      const qkv = linear(
+        graph,
+        norm(graph, x, layer.attentionNorm, this.computeType),
+        layer.qkv,
+        layer.qkvBias,
+      );
       return linear(graph, this.attention(graph, qkv, input, index), layer.dense, layer.denseBias);
     };
     const feedForward = (x: Variable, layer: Layer): Variable => {

@@ -60,10 +60,16 @@ export class Llama extends CausalLM {
       layers.push({
         attentionNorm: await rmsNorm(`${layer}.input_layernorm`),
         qkv: await builder.matrix(`${attention}.qkv.weight`, h, ...qkvParts('weight')),
-        output: await builder.matrix(`${attention}.o_proj.weight`, queryWidth, [`${attention}.o_proj.weight`, h]),
+        output: await builder.matrix(`${attention}.o_proj.weight`, queryWidth, [
+          `${attention}.o_proj.weight`,
+          h,
+        ]),
         ...(spec.attentionBias && {
           qkvBias: await builder.vector(`${attention}.qkv.bias`, 'bias', ...qkvParts('bias')),
-          outputBias: await builder.vector(`${attention}.o_proj.bias`, 'bias', [`${attention}.o_proj.bias`, h]),
+          outputBias: await builder.vector(`${attention}.o_proj.bias`, 'bias', [
+            `${attention}.o_proj.bias`,
+            h,
+          ]),
         }),
         mlpNorm: await rmsNorm(`${layer}.post_attention_layernorm`),
         gateUp: await builder.matrix(`${mlp}.gate_up.weight`, h, ...gateUpParts('weight')),
@@ -75,17 +81,29 @@ export class Llama extends CausalLM {
       });
     }
     const finalNorm = await rmsNorm('model.norm');
-    const head = spec.tiedEmbeddings ? table : await builder.matrix('lm_head.weight', h, ['lm_head.weight', v]);
+    const head = spec.tiedEmbeddings
+      ? table
+      : await builder.matrix('lm_head.weight', h, ['lm_head.weight', v]);
     return new Llama(spec, computeType, builder.parameters, table, layers, finalNorm, head);
   }
 
   override hidden(graph: Graph, input: ModelInput): Variable {
     const attend = (x: Variable, layer: Layer, index: number): Variable => {
-      const qkv = linear(graph, norm(graph, x, layer.attentionNorm, this.computeType), layer.qkv, layer.qkvBias);
+      const qkv = linear(
+        graph,
+        norm(graph, x, layer.attentionNorm, this.computeType),
+        layer.qkv,
+        layer.qkvBias,
+      );
       return linear(graph, this.attention(graph, qkv, input, index), layer.output, layer.outputBias);
     };
     const feedForward = (x: Variable, layer: Layer): Variable => {
-      const gateUp = linear(graph, norm(graph, x, layer.mlpNorm, this.computeType), layer.gateUp, layer.gateUpBias);
+      const gateUp = linear(
+        graph,
+        norm(graph, x, layer.mlpNorm, this.computeType),
+        layer.gateUp,
+        layer.gateUpBias,
+      );
       return linear(graph, swiglu(graph, gateUp), layer.down, layer.downBias);
     };
 

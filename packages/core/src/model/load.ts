@@ -57,7 +57,11 @@ function storedNames(name: string): string[] {
   return [name, name.replace(/^(gpt_neox|model)\./, '')];
 }
 
-const ELEMENT_TYPES: Readonly<Record<string, 'f32' | 'f16' | 'bf16'>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
+const ELEMENT_TYPES: Readonly<Record<string, 'f32' | 'f16' | 'bf16'>> = {
+  F32: 'f32',
+  F16: 'f16',
+  BF16: 'bf16',
+};
 
 async function checkpointValues(folder: string): Promise<ParameterValues> {
   const weights = await openWeights(folder);

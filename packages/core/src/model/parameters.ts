@@ -23,7 +23,11 @@ export class ParameterBuilder {
   ) {}
 
   /** A matrix [sum of rows, columns] made of the named parts, which stand under each other. */
-  async matrix(name: string, columns: number, ...parts: readonly (readonly [string, number])[]): Promise<Parameter> {
+  async matrix(
+    name: string,
+    columns: number,
+    ...parts: readonly (readonly [string, number])[]
+  ): Promise<Parameter> {
     const rows = parts.reduce((total, [, partRows]) => total + partRows, 0);
     return this.add(name, [rows, columns], parts, 'matrix', this.computeType === 'bf16');
   }
@@ -66,7 +70,11 @@ export function randomValues(deviation: number, seed: number): ParameterValues {
   return {
     fill(_name, target, kind) {
       if (kind === 'matrix') fillNormal({ out: target, deviation, seed: (seed * 1_000_003 + drawn++) >>> 0 });
-      else target.write(new Uint8Array(new Float32Array(target.size).fill(kind === 'norm' ? 1 : 0).buffer), 'f32');
+      else
+        target.write(
+          new Uint8Array(new Float32Array(target.size).fill(kind === 'norm' ? 1 : 0).buffer),
+          'f32',
+        );
     },
   };
 }

@@ -16,8 +16,7 @@ export function rotaryFrequencies(spec: RotarySpec): Float64Array {
 /** Llama 3.1's rule: long wavelengths are slowed by `factor`, short ones kept, those between interpolated. */
 function llama3Frequency(frequency: number, rule: NonNullable<RotarySpec['llama3']>): number {
   const rotations = (rule.originalMaxPositions * frequency) / (2 * Math.PI);
-  const smooth =
-    (rotations - rule.lowFrequencyFactor) / (rule.highFrequencyFactor - rule.lowFrequencyFactor);
+  const smooth = (rotations - rule.lowFrequencyFactor) / (rule.highFrequencyFactor - rule.lowFrequencyFactor);
   const kept = Math.min(1, Math.max(0, smooth));
   return kept * frequency + ((1 - kept) * frequency) / rule.factor;
 }

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../files.js';
 import { copyTokenizerFiles, readJsonFile } from '../hf/folder.js';
-import { writeModelWeights } from '../hf/safetensors.js';
+import { type StoredTensor, writeModelWeights } from '../hf/safetensors-writer.js';
 import type { CausalLM } from './causal-lm.js';
 
 /** Weights above this size are sharded, as transformers does (5 GB). */
@@ -35,9 +35,7 @@ export async function saveModel(
 }
 
 /** Every tensor under its Hugging Face name; fused matrices are taken apart again. */
-export function* storedTensors(
-  model: CausalLM,
-): Generator<{ name: string; dtype: 'F32'; shape: readonly number[]; bytes: () => Uint8Array }> {
+export function* storedTensors(model: CausalLM): Generator<StoredTensor> {
   for (const { value, sources } of model.parameters) {
     for (const { name, start, end } of sources) {
       yield {

@@ -52,7 +52,15 @@ export class Optimizer {
     };
     const [first, second] = this.moments as [Tensor[], Tensor[]];
     if (this.options.name === 'rmsprop') {
-      rmsprop({ ...tensors, squareAverages: first, learningRate, alpha, epsilon, weightDecay, gradientScale });
+      rmsprop({
+        ...tensors,
+        squareAverages: first,
+        learningRate,
+        alpha,
+        epsilon,
+        weightDecay,
+        gradientScale,
+      });
     } else {
       adamw({
         ...tensors,

@@ -13,7 +13,11 @@ export interface ScheduleOptions {
  * @param step updates done before this one, from 0
  * @param totalSteps updates of the whole run
  */
-export function scheduleFactor({ name, warmupSteps }: ScheduleOptions, step: number, totalSteps: number): number {
+export function scheduleFactor(
+  { name, warmupSteps }: ScheduleOptions,
+  step: number,
+  totalSteps: number,
+): number {
   if (step < warmupSteps) return (step + 1) / (warmupSteps + 1);
   if (name === 'constant') return 1;
   const progress = (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);

@@ -8,7 +8,16 @@
  * goes on: a run that was killed continues where it stopped, and a torn last line is ignored.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { PairTokens, View } from '../batch/pack.js';
 import { CheckpointError, RunError } from '../errors.js';
@@ -167,8 +176,7 @@ export class ReferenceCache {
 
 /** Hash of the tokens that the two log-probs depend on. */
 function entryKey(pair: PairTokens, { view, sharedAugmentation }: ReferenceRequest): string {
-  const prefix =
-    view === 'plain' ? [...pair.prompt] : [...sharedAugmentation, ...pair.augmentedPrompt];
+  const prefix = view === 'plain' ? [...pair.prompt] : [...sharedAugmentation, ...pair.augmentedPrompt];
   const ids = [prefix.length, ...prefix, pair.chosen.length, ...pair.chosen, ...pair.rejected];
   return createHash('sha256').update(Int32Array.from(ids)).digest('base64url').slice(0, 24);
 }

@@ -1,5 +1,5 @@
 /** What a run reports while it goes on. Core never prints; the command line and other programs listen. */
-import type { ReadReport } from '../data/read.js';
+import type { ReadReport } from '../data/rows.js';
 
 export type TrainEvent =
   | {
@@ -15,7 +15,12 @@ export type TrainEvent =
       readonly threads: number;
       readonly reports: readonly ReadReport[];
     }
-  | { readonly type: 'reference'; readonly donePairs: number; readonly totalPairs: number; readonly cached: boolean }
+  | {
+      readonly type: 'reference';
+      readonly donePairs: number;
+      readonly totalPairs: number;
+      readonly cached: boolean;
+    }
   | {
       readonly type: 'step';
       readonly step: number;

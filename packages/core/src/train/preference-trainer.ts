@@ -6,14 +6,20 @@
  */
 import { Scope, Tensor } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
-import { type PairTokens, packedTokens, packPairs } from '../batch/pack.js';
+import { type Answers, type PairTokens, packedTokens, packPairs } from '../batch/pack.js';
 import { RunError } from '../errors.js';
-import { isRefined, type PreferenceOptions, type PreferenceOutput, preferenceLoss } from '../loss/preference.js';
+import {
+  isRefined,
+  type PreferenceOptions,
+  type PreferenceOutput,
+  preferenceLoss,
+} from '../loss/preference.js';
 import { batchLogps, scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { clipFactor, gradientNorm } from '../optim/clip.js';
 import { Optimizer, type OptimizerOptions } from '../optim/optimizer.js';
 import type { AnswerLogps } from '../reference/cache.js';
+import { forwardFlops, measureMatmulFlops } from './flops.js';
 import { PairMetrics } from './pair-metrics.js';
 
 /** A pair with what the reference says of it. */
@@ -37,6 +43,8 @@ export interface PreferenceTrainerOptions extends PreferenceOptions {
 
 export class PreferenceTrainer {
   readonly optimizer: Optimizer;
+  private readonly answers: Answers;
+  private readonly matmulFlops: number;
 
   /** @param sharedAugmentation p, in front of every augmented prompt (EncodedDataset.sharedAugmentation) */
   constructor(
@@ -45,6 +53,8 @@ export class PreferenceTrainer {
     readonly options: PreferenceTrainerOptions,
   ) {
     this.optimizer = new Optimizer(model.parameters, options.optimizer);
+    this.answers = options.method === 'sft' ? 'chosen' : 'both';
+    this.matmulFlops = measureMatmulFlops(model.computeType);
   }
 
   /**
@@ -69,13 +79,13 @@ export class PreferenceTrainer {
     if (!Number.isFinite(norm)) throw new RunError(`The gradient norm is ${norm}.`);
     this.optimizer.step(learningRate, clipFactor(norm, this.options.maxGradNorm));
     const endMs = performance.now();
-    const answers = this.options.method === 'sft' ? 'chosen' : 'both';
-    const tokens = pairs.reduce((sum, pair) => sum + packedTokens(pair.tokens, 'plain', answers), 0);
+    const seconds = (endMs - startMs) / 1000;
     return {
       ...metrics.means(),
       grad_norm: norm,
       learning_rate: learningRate,
-      tokens_per_second: tokens / ((endMs - startMs) / 1000),
+      tokens_per_second: this.trainedTokens(pairs) / seconds,
+      mfu: this.flops(pairs) / seconds / this.matmulFlops,
       'time/augmented_ms': times.augmentedMs,
       'time/forward_ms': times.forwardMs,
       'time/backward_ms': times.backwardMs,
@@ -89,13 +99,7 @@ export class PreferenceTrainer {
     const metrics = new PairMetrics(this.options);
     const weight = 1 / this.lossTerms(pairs);
     for (let start = 0; start < pairs.length; start += batchPairs) {
-      using _scope = new Scope();
-      const batch = pairs.slice(start, start + batchPairs);
-      const answers = this.options.method === 'sft' ? 'chosen' : 'both';
-      const tokens = batch.map(pair => pair.tokens);
-      const logps = scorePairs(this.model, tokens, 'plain', answers, this.sharedAugmentation);
-      const augmented = batch[0]!.augmentedReference === null ? null : this.augmentedLogps(batch);
-      this.loss(batch, Tensor.from(logps, [batch.length, answers === 'both' ? 2 : 1]), augmented, weight, metrics);
+      this.evaluateBatch(pairs.slice(start, start + batchPairs), weight, metrics);
       await new Promise(resolve => setImmediate(resolve));
     }
     return metrics.means();
@@ -106,6 +110,15 @@ export class PreferenceTrainer {
     this.optimizer.dispose();
   }
 
+  private evaluateBatch(pairs: readonly TrainingPair[], weight: number, metrics: PairMetrics): void {
+    using _scope = new Scope();
+    const tokens = pairs.map(pair => pair.tokens);
+    const logps = scorePairs(this.model, tokens, 'plain', this.answers, this.sharedAugmentation);
+    const policy = Tensor.from(logps, [pairs.length, this.answers === 'both' ? 2 : 1]);
+    const augmented = pairs[0]!.augmentedReference === null ? null : this.augmentedLogps(pairs);
+    this.loss(pairs, policy, augmented, weight, metrics);
+  }
+
   /** Adds one microbatch's gradient. */
   private accumulate(
     pairs: readonly TrainingPair[],
@@ -114,14 +127,17 @@ export class PreferenceTrainer {
     times: { augmentedMs: number; forwardMs: number; backwardMs: number },
   ): void {
     using _scope = new Scope();
-    const answers = this.options.method === 'sft' ? 'chosen' : 'both';
     const startMs = performance.now();
     const augmented = isRefined(this.options.method) ? this.augmentedLogps(pairs) : null;
     const forwardMs = performance.now();
     const graph = new Graph(true);
-    const batch = packPairs(pairs.map(pair => pair.tokens), 'plain', answers);
+    const batch = packPairs(
+      pairs.map(pair => pair.tokens),
+      'plain',
+      this.answers,
+    );
     const logps = batchLogps(this.model, graph, batch);
-    const policy = logps.value.reshape([pairs.length, answers === 'both' ? 2 : 1]);
+    const policy = logps.value.reshape([pairs.length, this.answers === 'both' ? 2 : 1]);
     const { dLogps } = this.loss(pairs, policy, augmented, weight, metrics);
     const backwardMs = performance.now();
     logps.contribute('f32', target => target.copyFrom(dLogps.reshape(target.shape)));
@@ -175,6 +191,21 @@ export class PreferenceTrainer {
     return Tensor.from(logps, [pairs.length, 2]);
   }
 
+  /** Tokens of x, y+ and y- that the forward pass with gradient computes; shared ones count once. */
+  private trainedTokens(pairs: readonly TrainingPair[]): number {
+    return pairs.reduce((sum, { tokens }) => sum + packedTokens(tokens, 'plain', this.answers), 0);
+  }
+
+  /** FLOPs of a step: forward and twice that backward, and the augmented forward. */
+  private flops(pairs: readonly TrainingPair[]): number {
+    const tokens = pairs.map(pair => pair.tokens);
+    const plain = 3 * forwardFlops(this.model, tokens, 'plain', this.answers, 0);
+    if (!isRefined(this.options.method)) return plain;
+    return (
+      plain + forwardFlops(this.model, tokens, 'augmented', this.answers, this.sharedAugmentation.length)
+    );
+  }
+
   /** What the mean loss divides by: pairs, or response tokens (SFT with `sftReduction: token`). */
   private lossTerms(pairs: readonly TrainingPair[]): number {
     const byToken = this.options.method === 'sft' && this.options.sftReduction === 'token';
@@ -183,7 +214,7 @@ export class PreferenceTrainer {
 }
 
 const logpsTensor = (logps: readonly AnswerLogps[]): Tensor =>
-  Tensor.from(
-    Float32Array.from(logps.flatMap(({ chosen, rejected }) => [chosen, rejected])),
-    [logps.length, 2],
-  );
+  Tensor.from(Float32Array.from(logps.flatMap(({ chosen, rejected }) => [chosen, rejected])), [
+    logps.length,
+    2,
+  ]);

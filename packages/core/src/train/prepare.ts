@@ -3,9 +3,10 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setThreads, threads } from '@sralign/native';
 import type { Config } from '../config/schema.js';
-import { type ReadReport, readPreferenceRows } from '../data/read.js';
+import { readPreferenceRows } from '../data/read.js';
+import type { ReadReport } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
-import { resolveModelFolder } from '../hf/folder.js';
+import { resolveModelFolder } from '../hf/hub.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel, readModelSpec } from '../model/load.js';
 import { ReferenceCache } from '../reference/cache.js';
@@ -40,7 +41,10 @@ export async function prepareSources(config: Config): Promise<Sources> {
   const encode = async (files: readonly string[], maxPairs: number | null): Promise<EncodedDataset> => {
     const { rows, reports } = await readPreferenceRows([...files], config.data.format);
     const kept = maxPairs === null ? rows : rows.slice(0, maxPairs);
-    const dataset = encodePairs(kept, tokenizer, { policy: config.tokens, augmentation: config.augmentation });
+    const dataset = encodePairs(kept, tokenizer, {
+      policy: config.tokens,
+      augmentation: config.augmentation,
+    });
     allReports.push(...reports);
     if (dataset.pairs.length === 0) {
       throw new DataError('No pair is left after reading and encoding.', {
@@ -53,7 +57,8 @@ export async function prepareSources(config: Config): Promise<Sources> {
   };
   const allReports: ReadReport[] = [];
   const train = await encode(config.data.train, config.data.maxTrainPairs);
-  const evaluation = config.data.eval.length === 0 ? null : await encode(config.data.eval, config.data.maxEvalPairs);
+  const evaluation =
+    config.data.eval.length === 0 ? null : await encode(config.data.eval, config.data.maxEvalPairs);
   return { modelFolder, tokenizerFolder, tokenizer, train, evaluation, reports: allReports };
 }
 
@@ -143,14 +148,22 @@ function trainingPair(tokens: EncodedPair): TrainingPair {
   return { tokens, reference: null, augmentedReference: null, source: `${tokens.file}:${tokens.row}` };
 }
 
-function checkTokens(dataset: EncodedDataset, vocabularySize: number, maxPositions: number, folder: string): void {
+function checkTokens(
+  dataset: EncodedDataset,
+  vocabularySize: number,
+  maxPositions: number,
+  folder: string,
+): void {
   const prefixTokens = dataset.sharedAugmentation.length;
   for (const pair of dataset.pairs) {
     const where = { file: pair.file, row: pair.row };
-    const largest = [pair.prompt, pair.augmentedPrompt, pair.chosen, pair.rejected, dataset.sharedAugmentation].reduce(
-      (max, ids) => ids.reduce((a, b) => Math.max(a, b), max),
-      0,
-    );
+    const largest = [
+      pair.prompt,
+      pair.augmentedPrompt,
+      pair.chosen,
+      pair.rejected,
+      dataset.sharedAugmentation,
+    ].reduce((max, ids) => ids.reduce((a, b) => Math.max(a, b), max), 0);
     if (largest >= vocabularySize) {
       throw new ConfigError(
         `The tokenizer gives token ${largest}, but the model in ${folder} has a vocabulary of ${vocabularySize}.`,
@@ -162,7 +175,11 @@ function checkTokens(dataset: EncodedDataset, vocabularySize: number, maxPositio
     if (needed > maxPositions) {
       throw new ConfigError(
         `A sequence of ${needed} tokens (with the quality prompt) does not fit the model's ${maxPositions} positions.`,
-        { ...where, field: 'tokens.maxTokens', hint: 'Lower tokens.maxTokens or shorten augmentation.prompt.' },
+        {
+          ...where,
+          field: 'tokens.maxTokens',
+          hint: 'Lower tokens.maxTokens or shorten augmentation.prompt.',
+        },
       );
     }
   }

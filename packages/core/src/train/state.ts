@@ -11,7 +11,8 @@ import type { SamplerState } from '../data/sampler.js';
 import { CheckpointError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { readJsonFile } from '../hf/folder.js';
-import { readSafetensorsHeader, writeSafetensors } from '../hf/safetensors.js';
+import { readSafetensorsHeader } from '../hf/safetensors.js';
+import { writeSafetensors } from '../hf/safetensors-writer.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { fillFromEntry } from '../model/load.js';
 import { saveModel } from '../model/save.js';
@@ -105,11 +106,14 @@ export function checkResumable(saved: unknown, config: Config, file: string): vo
       const was = key === null ? before[section] : before[section]?.[key];
       const is = key === null ? now[section] : now[section]![key];
       if (isDeepStrictEqual(was, is)) continue;
-      throw new CheckpointError(`The run was started with ${JSON.stringify(was)}, but now it is ${JSON.stringify(is)}.`, {
-        file,
-        field: key === null ? section : `${section}.${key}`,
-        hint: 'Resume with the settings of the run, or start a new one in another output.folder.',
-      });
+      throw new CheckpointError(
+        `The run was started with ${JSON.stringify(was)}, but now it is ${JSON.stringify(is)}.`,
+        {
+          file,
+          field: key === null ? section : `${section}.${key}`,
+          hint: 'Resume with the settings of the run, or start a new one in another output.folder.',
+        },
+      );
     }
   }
 }

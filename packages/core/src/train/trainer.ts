@@ -2,11 +2,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { writeCheckpoint } from '../checkpoint/commit.js';
+import { writeFolder } from '../checkpoint/commit.js';
 import {
   checkpointFolder,
+  checkRunFolder,
+  createRunFolder,
   latestCheckpoint,
-  prepareRunFolder,
   pruneCheckpoints,
 } from '../checkpoint/run-folder.js';
 import { stringifyConfig } from '../config/load.js';
@@ -23,7 +24,13 @@ import { saveModel } from '../model/save.js';
 import { scheduleFactor } from '../optim/schedule.js';
 import type { TrainEvent, TrainResult } from './events.js';
 import { PreferenceTrainer, type TrainingPair } from './preference-trainer.js';
-import { attachReference, configureThreads, loadInitialModel, prepareSources, type Sources } from './prepare.js';
+import {
+  attachReference,
+  configureThreads,
+  loadInitialModel,
+  prepareSources,
+  type Sources,
+} from './prepare.js';
 import { checkResumable, loadOptimizerState, readTrainerState, saveTrainerState } from './state.js';
 
 export interface TrainOptions {
@@ -75,15 +82,17 @@ class Run {
   static async start(config: Config, options: TrainOptions): Promise<Run> {
     const folder = config.output.folder;
     const onEvent = options.onEvent ?? (() => {});
+    const mode = { resume: options.resume === true, overwrite: options.overwrite === true };
+    await checkRunFolder(folder, mode);
     const threads = configureThreads(config.training.threads);
     const sources = await prepareSources(config);
-    const resumed = options.resume === true ? await findCheckpoint(config) : null;
+    const resumed = mode.resume ? await findCheckpoint(config) : null;
     const state = resumed && (await readTrainerState(resumed.folder));
     const model =
       resumed === null
         ? await loadInitialModel(config, sources.modelFolder)
         : await loadModel(resumed.folder, { dtype: config.training.dtype });
-    await prepareRunFolder(folder, { resume: options.resume === true, overwrite: options.overwrite === true });
+    await createRunFolder(folder, mode);
     await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
 
     const { train: trainSet, evaluation } = sources;
@@ -106,7 +115,9 @@ class Run {
     const datasets = [
       { dataset: trainSet, views: { plain: preference, augmented: isRefined(config.method) } },
       // Evaluation measures both views for every preference method, so that methods can be compared.
-      ...(evaluation === null ? [] : [{ dataset: evaluation, views: { plain: preference, augmented: preference } }]),
+      ...(evaluation === null
+        ? []
+        : [{ dataset: evaluation, views: { plain: preference, augmented: preference } }]),
     ];
     const initialPolicy = resumed === null ? model : null;
     const [trainPairs, evalPairs] = await attachReference(config, sources, initialPolicy, datasets, onEvent);
@@ -121,7 +132,7 @@ class Run {
     });
     if (resumed !== null) await loadOptimizerState(resumed.folder, trainer.optimizer, state!.step);
     const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
-    const log = new MetricsJsonl(join(folder, 'metrics.jsonl'), { resumeStep: state?.step ?? null });
+    const log = await MetricsJsonl.open(join(folder, 'metrics.jsonl'), state?.step ?? null);
     const tensorboard = config.logging.tensorboard ? new TensorboardWriter(join(folder, 'runs')) : null;
     return new Run(
       config,
@@ -153,8 +164,6 @@ class Run {
   }
 
   close(): void {
-    this.log.close();
-    this.tensorboard?.close();
     this.trainer.dispose();
     this.trainer.model.dispose();
   }
@@ -196,7 +205,7 @@ class Run {
     if (this.lastCheckpointStep === this.step) return;
     const folder = checkpointFolder(this.config.output.folder, this.step);
     const state = { step: this.step, sampler: this.sampler.state };
-    await writeCheckpoint(folder, temporary =>
+    await writeFolder(folder, temporary =>
       saveTrainerState(temporary, this.trainer.model, this.trainer.optimizer, state, this.sources),
     );
     await pruneCheckpoints(this.config.output.folder, this.config.checkpoint.keepLast);
@@ -207,10 +216,9 @@ class Run {
   private async writeFinalModel(): Promise<string> {
     const folder = join(this.config.output.folder, 'final');
     const { modelFolder, tokenizerFolder, reports } = this.sources;
-    await writeCheckpoint(folder, async temporary => {
+    await writeFolder(folder, async temporary => {
       await saveModel(this.trainer.model, temporary, modelFolder, tokenizerFolder);
       await writeModelCard(temporary, {
-        baseModel: this.config.model.path,
         config: this.config,
         reports,
         trainPairs: this.trainPairs.length,
@@ -250,7 +258,8 @@ class Run {
   }
 }
 
-const isDue = (everySteps: number | null, step: number): boolean => everySteps !== null && step % everySteps === 0;
+const isDue = (everySteps: number | null, step: number): boolean =>
+  everySteps !== null && step % everySteps === 0;
 
 async function findCheckpoint(config: Config): Promise<{ folder: string } | null> {
   const folder = config.output.folder;

@@ -74,4 +74,5 @@ export class TensorComparison {
 }
 
 /** max that keeps NaN. */
-const worst = (a: number, b: number): number => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.max(a, b));
+const worst = (a: number, b: number): number =>
+  Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.max(a, b);

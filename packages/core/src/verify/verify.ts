@@ -3,24 +3,32 @@
  * against float64 references. It goes through the code that trains.
  *
  * Tolerances. f32 (the project's targets): log-probs 1e-4 absolute + 1e-5 relative, gradients 1e-4 of each tensor's
- * norm. bf16: weights and activations carry 8 bits (relative rounding 2^-9 each), so a log-prob of size L moves by about
- * L * 2^-8 and a gradient by a few per cent; see BF16 below.
+ * norm. Weights after optimizer steps get 5e-4: the gradient of a key bias is zero but for rounding (softmax ignores a
+ * shift), and the optimizers turn its noise into full-sized steps; PyTorch in f32 differs by 1.5e-4 there.
+ * bf16: weights and activations carry 8 bits (relative rounding 2^-9 each), so a log-prob of size L moves by about
+ * L * 2^-8 and a gradient by a few per cent.
  */
 import { join } from 'node:path';
-import { linear, Scope, Tensor } from '@sralign/native';
+import { Scope, Tensor } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
-import { packPairs, type PairTokens } from '../batch/pack.js';
+import { type PairTokens, packPairs } from '../batch/pack.js';
 import { ModelError } from '../errors.js';
 import { readSafetensorsHeader, type TensorEntry } from '../hf/safetensors.js';
-import { fillFromEntry } from '../model/load.js';
-import { preferenceLoss, type PreferenceOptions } from '../loss/preference.js';
+import { type PreferenceOptions, preferenceLoss } from '../loss/preference.js';
 import { batchLogps, scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import { loadModel } from '../model/load.js';
+import { fillFromEntry, loadModel } from '../model/load.js';
+import { sequenceLogits } from '../model/logits.js';
 import { gradientNorm } from '../optim/clip.js';
 import { PreferenceTrainer, type TrainingPair } from '../train/preference-trainer.js';
 import { type LogpGroups, readCase, type VerificationCase } from './case.js';
-import { compareValues, type QuantityReport, TensorComparison, type ValueTolerance, type VerifyReport } from './report.js';
+import {
+  compareValues,
+  type QuantityReport,
+  TensorComparison,
+  type ValueTolerance,
+  type VerifyReport,
+} from './report.js';
 
 interface Tolerances {
   readonly logits: ValueTolerance;
@@ -37,7 +45,7 @@ const F32: Tolerances = {
   losses: { absolute: 1e-4, relative: 1e-4 },
   gradientNorm: { absolute: 0, relative: 1e-4 },
   gradients: 1e-4,
-  weights: 1e-4,
+  weights: 5e-4,
 };
 const BF16: Tolerances = {
   logits: { absolute: 0.05, relative: 0.02 },
@@ -73,7 +81,12 @@ export async function verifyCase(
   const expected = await readSafetensorsHeader(join(folder, 'expected.safetensors'));
   const run = new Verification(folder, verification, expected.entries, dtype);
   const quantities = await run.quantities();
-  return { case: verification.architecture, dtype, quantities, passed: quantities.every(({ passed }) => passed) };
+  return {
+    case: verification.architecture,
+    dtype,
+    quantities,
+    passed: quantities.every(({ passed }) => passed),
+  };
 }
 
 class Verification {
@@ -131,18 +144,10 @@ class Verification {
 
   /** Logits of prompt and chosen answer of the second pair. */
   private async logits(model: CausalLM): Promise<QuantityReport> {
-    using _scope = new Scope();
     const { prompt, chosen } = this.pairs[1]!;
-    const ids = Int32Array.from([...prompt, ...chosen]);
-    const hidden = model.hidden(new Graph(false), {
-      tokens: Tensor.from(ids, [ids.length]),
-      positions: Tensor.from(Int32Array.from(ids.keys()), [ids.length]),
-      context: { segments: Tensor.from(Int32Array.of(0, ids.length, -1), [1, 3]) },
-    });
-    const logits = Tensor.empty([ids.length, model.spec.vocabularySize]);
-    linear({ x: hidden.value, weight: model.head.compute, out: logits });
+    const logits = sequenceLogits(model, [...prompt, ...chosen]);
     const expected = await this.expectedTensor('logits.pair1.chosen');
-    return compareValues('logits', logits.toFloat32Array(), expected, this.tolerances.logits);
+    return compareValues('logits', logits, expected, this.tolerances.logits);
   }
 
   private async loss(model: CausalLM, name: string): Promise<QuantityReport[]> {
@@ -166,7 +171,9 @@ class Verification {
           policy: logps.value.reshape(shape),
           reference: sft ? null : groupTensor(this.expected.reference, 'chosen', 'rejected'),
           augmentedPolicy: augmented ? Tensor.from(augmented, shape) : null,
-          augmentedReference: refined ? groupTensor(this.expected.reference, 'augChosen', 'augRejected') : null,
+          augmentedReference: refined
+            ? groupTensor(this.expected.reference, 'augChosen', 'augRejected')
+            : null,
           responseTokens: Tensor.from(batch.responseTokens, shape),
         },
         1 / pairs.length,
@@ -175,7 +182,10 @@ class Verification {
       if (name === 'sr_dpo') {
         const { logps: tolerance } = this.tolerances;
         reports.push(
-          compareValues('margin', output.margins, this.expected.margin, { ...tolerance, absolute: 4 * tolerance.absolute }),
+          compareValues('margin', output.margins, this.expected.margin, {
+            ...tolerance,
+            absolute: 4 * tolerance.absolute,
+          }),
           compareValues('refinement', output.deltas, this.expected.delta, {
             ...tolerance,
             absolute: 4 * this.expected.beta * tolerance.absolute,
@@ -193,10 +203,19 @@ class Verification {
         [this.expected.gradNorm[name]!],
         this.tolerances.gradientNorm,
       ),
-      await this.compareParameters(model, `gradients ${name}`, `grad.${name}`, this.tolerances.gradients, parameter =>
-        parameter.gradient,
-      ),
     );
+    // A case gives the norm for every loss and the tensors for the main ones.
+    if ([...this.tensors.keys()].some(key => key.startsWith(`grad.${name}.`))) {
+      reports.push(
+        await this.compareParameters(
+          model,
+          `gradients ${name}`,
+          `grad.${name}`,
+          this.tolerances.gradients,
+          parameter => parameter.gradient,
+        ),
+      );
+    }
     return reports;
   }
 
@@ -223,8 +242,12 @@ class Verification {
         ...normTolerance,
         relative: 5 * normTolerance.relative,
       }),
-      await this.compareParameters(model, `weights after three ${name} steps`, `after3.${name}`, weights, parameter =>
-        parameter.value,
+      await this.compareParameters(
+        model,
+        `weights after three ${name} steps`,
+        `after3.${name}`,
+        weights,
+        parameter => parameter.value,
       ),
     ];
     trainer.dispose();
@@ -254,14 +277,19 @@ class Verification {
   private async expectedTensor(name: string): Promise<Float32Array> {
     const entry = this.tensors.get(name);
     if (entry === undefined) {
-      throw new ModelError('The case lacks this tensor.', { file: join(this.folder, 'expected.safetensors'), field: name });
+      throw new ModelError('The case lacks this tensor.', {
+        file: join(this.folder, 'expected.safetensors'),
+        field: name,
+      });
     }
     using tensor = Tensor.empty(entry.shape);
     await fillFromEntry(entry, tensor);
     return tensor.toFloat32Array();
   }
 
-  private lossOptions(options: Partial<PreferenceOptions> & Pick<PreferenceOptions, 'method'>): PreferenceOptions {
+  private lossOptions(
+    options: Partial<PreferenceOptions> & Pick<PreferenceOptions, 'method'>,
+  ): PreferenceOptions {
     const { beta, lambda } = this.expected;
     return { beta, lambda, labelSmoothing: 0, logpReduction: 'sum', sftReduction: 'example', ...options };
   }

@@ -1,0 +1,49 @@
+/**
+ * Model FLOPs utilisation: the multiplications and additions of the linear layers that a step needs, over what this
+ * machine's matrix product reaches. Attention scores and the recomputed output-matrix chunks are not counted, so the
+ * figure understates a little.
+ */
+import { type DType, linear, Scope, Tensor } from '@sralign/native';
+import { type Answers, type PairTokens, packedTokens, type View } from '../batch/pack.js';
+import type { CausalLM } from '../model/causal-lm.js';
+
+/** Forward FLOPs of pairs in one view: 2 per weight and token, the output matrix only at response positions. */
+export function forwardFlops(
+  model: CausalLM,
+  pairs: readonly PairTokens[],
+  view: View,
+  answers: Answers,
+  sharedTokens: number,
+): number {
+  const { hiddenSize, vocabularySize, layers, feedForwardSize, heads, activation } = model.spec;
+  const queryWidth = heads.heads * heads.headDim;
+  const qkvWidth = queryWidth + 2 * heads.kvHeads * heads.headDim;
+  const feedForwardMatrices = activation === 'swiglu' ? 3 : 2;
+  const layerWeights = hiddenSize * (qkvWidth + queryWidth + feedForwardMatrices * feedForwardSize);
+  let tokens = sharedTokens;
+  let rows = 0;
+  for (const pair of pairs) {
+    tokens += packedTokens(pair, view, answers);
+    rows += pair.chosen.length + (answers === 'both' ? pair.rejected.length - 1 : 0);
+  }
+  return 2 * (layers * layerWeights * tokens + vocabularySize * hiddenSize * rows);
+}
+
+/** FLOP/s of a square product in the compute type: the median of a few, at the threads in use. */
+export function measureMatmulFlops(dtype: DType): number {
+  using _scope = new Scope();
+  const size = 1024;
+  const [x, weight, out] = Array.from({ length: 3 }, () => Tensor.zeros([size, size], dtype)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const seconds = Array.from({ length: 6 }, () => {
+    const startMs = performance.now();
+    linear({ x, weight, out });
+    return (performance.now() - startMs) / 1000;
+  });
+  // The first call creates the primitive and starts the threads.
+  const [, ...warm] = seconds;
+  return (2 * size ** 3) / warm.sort((a, b) => a - b)[2]!;
+}

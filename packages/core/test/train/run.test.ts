@@ -1,0 +1,149 @@
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { parseConfig } from '../../src/config/load.js';
+import type { Config } from '../../src/config/schema.js';
+import { readMetrics } from '../../src/metrics/jsonl.js';
+import type { TrainEvent } from '../../src/train/events.js';
+import { train } from '../../src/train/trainer.js';
+import { storiesFolder, temporaryFolder } from '../support.js';
+
+const harmless = fileURLToPath(
+  new URL('../../../../examples/data/hh-rlhf/harmless-base.train.jsonl.gz', import.meta.url),
+);
+
+/** A short Sr-DPO run of the story model on real pairs, in a temporary folder. */
+function config(folder: string, changes: Record<string, Record<string, unknown>> = {}): Config {
+  const base: Record<string, Record<string, unknown>> = {
+    model: { path: storiesFolder },
+    data: { format: 'hh', train: [harmless], eval: [harmless], maxTrainPairs: 24, maxEvalPairs: 4 },
+    tokens: { maxTokens: 120, maxPromptTokens: 80, longPrompt: 'keep-end' },
+    augmentation: { prompt: 'Be kind. Query:', maxTokens: 40 },
+    optimizer: { learningRate: 1e-3 },
+    schedule: { warmupSteps: 0, name: 'linear' },
+    training: { batchPairs: 4, microbatchPairs: 2, epochs: 2, seed: 5 },
+    evaluation: { everySteps: 5, batchPairs: 4 },
+    checkpoint: { everySteps: 3, keepLast: 2 },
+    output: { folder },
+  };
+  for (const [section, values] of Object.entries(changes)) base[section] = { ...base[section], ...values };
+  return parseConfig({ method: 'sr-dpo', ...base });
+}
+
+/** Metrics that do not depend on the clock. */
+async function curve(folder: string): Promise<unknown[]> {
+  const records = await readMetrics(join(folder, 'metrics.jsonl'));
+  return records.map(record =>
+    Object.fromEntries(
+      Object.entries(record).filter(([name]) => !/^time$|time\/|tokens_per_second|mfu/.test(name)),
+    ),
+  );
+}
+
+const finalWeights = (folder: string): Promise<Buffer> =>
+  readFile(join(folder, 'final', 'model.safetensors'));
+
+describe('train', () => {
+  it('leaves a complete run folder and reports every stage', async () => {
+    await using folder = await temporaryFolder();
+    const run = join(folder.path, 'run');
+    const events: TrainEvent[] = [];
+    const result = await train(config(run), { onEvent: event => void events.push(event) });
+    expect(result.steps).toBe(12);
+    expect((await readdir(run)).sort()).toEqual(
+      ['README.md', 'checkpoints', 'config.yaml', 'final', 'metrics.jsonl', 'reference-cache', 'runs'].filter(
+        name => name !== 'README.md',
+      ),
+    );
+    expect(await readdir(join(run, 'final'))).toEqual(
+      expect.arrayContaining(['README.md', 'config.json', 'model.safetensors', 'tokenizer.json']),
+    );
+    expect(await readdir(join(run, 'checkpoints'))).toHaveLength(2);
+    const types = events.map(event => event.type);
+    expect(types[0]).toBe('start');
+    expect(types.at(-1)).toBe('end');
+    expect(types.filter(type => type === 'step')).toHaveLength(12);
+    expect(types.filter(type => type === 'evaluate')).toHaveLength(4);
+    const [atStart] = await readMetrics(join(run, 'metrics.jsonl'));
+    expect(atStart!['eval_loss']).toBeCloseTo(Math.log(2), 4);
+  });
+
+  it('continues bit for bit after an interruption', async () => {
+    await using folder = await temporaryFolder();
+    const [whole, cut] = [join(folder.path, 'whole'), join(folder.path, 'cut')];
+    await train(config(whole));
+    const controller = new AbortController();
+    const first = await train(config(cut), {
+      signal: controller.signal,
+      onEvent: event => event.type === 'step' && event.step === 7 && controller.abort(),
+    });
+    expect(first).toMatchObject({ interrupted: true, steps: 7, finalFolder: null });
+    const second = await train(config(cut), { resume: true });
+    expect(second).toMatchObject({ interrupted: false, steps: 12 });
+    expect((await finalWeights(cut)).equals(await finalWeights(whole))).toBe(true);
+    expect(await curve(cut)).toEqual(await curve(whole));
+  });
+
+  it('continues bit for bit from an older checkpoint when the newest work was lost', async () => {
+    await using folder = await temporaryFolder();
+    const [whole, cut] = [join(folder.path, 'whole'), join(folder.path, 'cut')];
+    const controller = new AbortController();
+    // The state a kill at step 8 leaves: a copy taken after the checkpoint of step 6, with later metrics.
+    await train(config(whole), {
+      signal: controller.signal,
+      onEvent: event => event.type === 'step' && event.step === 8 && controller.abort(),
+    });
+    await cp(whole, cut, {
+      recursive: true,
+      filter: source => !source.includes('step-000008'),
+    });
+    await train(config(whole), { resume: true });
+    await train(config(cut), { resume: true });
+    expect((await finalWeights(cut)).equals(await finalWeights(whole))).toBe(true);
+    expect(await curve(cut)).toEqual(await curve(whole));
+  });
+
+  it('refuses to resume under settings that change the steps', async () => {
+    await using folder = await temporaryFolder();
+    const run = join(folder.path, 'run');
+    await train(config(run, { training: { maxSteps: 2, batchPairs: 4 } }));
+    await expect(train(config(run, { loss: { beta: 0.2 } }), { resume: true })).rejects.toThrow(
+      /config\.yaml, field "loss\.beta".*0\.1.*0\.2/s,
+    );
+    await expect(train(config(run))).rejects.toThrow(/--resume/);
+    await expect(train(config(join(folder.path, 'none')), { resume: true })).rejects.toThrow(
+      /no run to resume/,
+    );
+  });
+
+  it('stops at a loss that is not finite, names step, pair and last checkpoint, and can be resumed', async () => {
+    await using folder = await temporaryFolder();
+    const run = join(folder.path, 'run');
+    const wild = config(run, { optimizer: { learningRate: 1e30 }, checkpoint: { everySteps: 1 } });
+    await expect(train(wild)).rejects.toThrow(/Step \d+: .*(NaN|Infinity).*checkpoint/s);
+  });
+
+  it('trains from random weights and with a separate reference model', async () => {
+    await using folder = await temporaryFolder();
+    const run = join(folder.path, 'run');
+    const result = await train(
+      config(run, {
+        model: { path: storiesFolder, init: 'random' },
+        reference: { model: storiesFolder },
+        training: { maxSteps: 2, batchPairs: 4 },
+      }),
+    );
+    expect(result.metrics['eval_margin']).not.toBe(0);
+  });
+
+  it('writes nothing when the data cannot be read', async () => {
+    await using folder = await temporaryFolder();
+    const data = join(folder.path, 'bad.jsonl');
+    await writeFile(data, '{"chosen": "a"}\n');
+    await expect(
+      train(config(join(folder.path, 'run'), { data: { format: 'hh', train: [data] } })),
+    ).rejects.toThrow(/bad\.jsonl:1/);
+    expect(await readdir(folder.path)).toEqual(['bad.jsonl']);
+  });
+});
