@@ -220,6 +220,7 @@ class Run {
       await saveModel(this.trainer.model, temporary, modelFolder, tokenizerFolder);
       await writeModelCard(temporary, {
         config: this.config,
+        modelFolder,
         reports,
         trainPairs: this.trainPairs.length,
         steps: this.step,

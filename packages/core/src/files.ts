@@ -1,0 +1,92 @@
+/**
+ * Files that exist whole or not at all: written under a temporary name beside the target, flushed to the disk, then
+ * renamed. A killed writer leaves only a `.tmp-*` entry behind.
+ */
+import { appendFileSync } from 'node:fs';
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { RunError } from './errors.js';
+
+/** What `temporaryName` makes, and nothing a user would. */
+export const TEMPORARY_NAME = /^\.tmp-.+-\d+$/;
+
+/** Where a file or folder is written before it gets its name: `.tmp-<name>-<pid>` in the same folder. */
+export function temporaryName(target: string): string {
+  return join(dirname(target), `.tmp-${basename(target)}-${process.pid}`);
+}
+
+/**
+ * Writes a file in one piece.
+ *
+ * @throws RunError when the disk refuses
+ */
+export function writeFileAtomic(file: string, data: string | Uint8Array): Promise<void> {
+  return streamFileAtomic(file, handle => handle.writeFile(data));
+}
+
+/**
+ * Lets `fill` write a file through a handle; the file appears when `fill` is done.
+ *
+ * @throws RunError when the disk refuses; whatever `fill` throws
+ */
+export async function streamFileAtomic(
+  file: string,
+  fill: (handle: FileHandle) => Promise<void>,
+): Promise<void> {
+  const temporary = temporaryName(file);
+  try {
+    await using handle = await open(temporary, 'w');
+    await fill(handle);
+    await handle.sync();
+    await rename(temporary, file);
+    await flush(dirname(file));
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw diskError(error, file);
+  }
+}
+
+/**
+ * Adds to the end of a file at once: a kill of the process cannot undo it.
+ *
+ * @throws RunError when the disk refuses
+ */
+export function appendToFile(file: string, data: string | Uint8Array): void {
+  try {
+    appendFileSync(file, data);
+  } catch (error) {
+    throw diskError(error, file);
+  }
+}
+
+/** Makes the contents of a file, or the names in a folder, survive a power cut. */
+export async function flush(path: string): Promise<void> {
+  await using handle = await open(path, 'r');
+  await handle.sync();
+}
+
+/** Deletes what killed writers left in a folder; a folder that does not exist holds nothing. */
+export async function removeLeftovers(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names.filter(name => TEMPORARY_NAME.test(name))) {
+    await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
+
+/** The code of a system error (`ENOENT`), or undefined for any other error. */
+export function systemErrorCode(error: unknown): string | undefined {
+  const { syscall, code } = error as NodeJS.ErrnoException;
+  return syscall === undefined ? undefined : code;
+}
+
+/** A system error while writing `path` as a RunError that says so; any other error as it is. */
+export function diskError(error: unknown, path: string): unknown {
+  const code = systemErrorCode(error);
+  if (code === undefined) return error;
+  const full = code === 'ENOSPC' || code === 'EDQUOT';
+  return new RunError(`It cannot be written (${(error as Error).message}).`, {
+    file: path,
+    cause: error,
+    ...(full && { hint: 'Free space on the disk.' }),
+  });
+}

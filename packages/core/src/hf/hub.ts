@@ -1,0 +1,159 @@
+/** From what a user calls a model, a folder or a hub id, to a folder on this machine. */
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
+import { environment } from '../config/env.js';
+import { ModelError } from '../errors.js';
+import { streamFileAtomic, systemErrorCode } from '../files.js';
+import { SINGLE_FILE, weightFiles } from './safetensors.js';
+
+const HUB_ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
+const COMMIT = /^[0-9a-f]{40}$/;
+
+/** What is fetched beside the weights: configuration, tokenizer, chat template, licence, the card's facts. */
+const COMPANIONS = /^[\w.-]+\.(json|jinja|model|txt)$|^tokenizer[\w.-]*$|^(LICENSE|NOTICE|README)[\w.-]*$/;
+
+/**
+ * The folder of a model. A local folder is taken as it is. A hub id (`organisation/name`) is looked up in the Hugging
+ * Face cache and, if not complete there, downloaded into it; a cached model is used without asking the hub for changes.
+ * HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are honoured.
+ *
+ * @param revision branch, tag or commit of a hub model
+ * @param options.weights false where the configuration and tokenizer are enough; default true
+ * @throws ModelError when there is neither folder nor model, or the download fails
+ */
+export async function resolveModelFolder(
+  pathOrHubId: string,
+  revision: string,
+  { weights = true }: { readonly weights?: boolean } = {},
+): Promise<string> {
+  const status = await stat(pathOrHubId).catch(() => null);
+  if (status?.isDirectory()) return pathOrHubId;
+  if (status !== null || !HUB_ID.test(pathOrHubId)) {
+    throw new ModelError(
+      status === null
+        ? 'There is no such folder, and it is not a hub id (organisation/name) either.'
+        : 'This is a file; a model is a folder.',
+      { file: pathOrHubId },
+    );
+  }
+  const { hfHubCache, hfHubOffline } = environment();
+  const repository = join(hfHubCache, `models--${pathOrHubId.replace('/', '--')}`);
+  const cached = await cachedSnapshot(repository, revision);
+  const missing = cached === null ? null : await missingFiles(cached, weights);
+  if (cached !== null && missing?.length === 0) return cached;
+  if (!hfHubOffline) return download(pathOrHubId, revision, weights, repository);
+  // A configuration or tokenizer that is not there may not be needed: whoever reads it says so.
+  if (cached !== null && !missing?.some(name => name.endsWith('.safetensors'))) return cached;
+  throw new ModelError(
+    missing === null
+      ? `There is no such folder, and the hub cache ${repository} does not hold revision "${revision}".`
+      : `There is no such folder, and the hub cache ${cached} lacks ${missing.join(', ')}.`,
+    { file: pathOrHubId, hint: 'Unset HF_HUB_OFFLINE to download it.' },
+  );
+}
+
+/** The folder of a revision in the cache, complete or not; null when the revision was never fetched. */
+async function cachedSnapshot(repository: string, revision: string): Promise<string | null> {
+  const ref = await readFile(join(repository, 'refs', revision), 'utf8').catch(() => revision);
+  const snapshot = join(repository, 'snapshots', ref.trim());
+  return COMMIT.test(ref.trim()) && (await exists(snapshot)) ? snapshot : null;
+}
+
+async function missingFiles(snapshot: string, weights: boolean): Promise<string[]> {
+  const needed = ['config.json', 'tokenizer.json', ...(weights ? await weightFiles(snapshot) : [])];
+  const present = await Promise.all(needed.map(name => exists(join(snapshot, name))));
+  return needed.filter((_, i) => !present[i]);
+}
+
+/** Fetches a revision into the cache, in the layout that all Hugging Face tools share. */
+async function download(id: string, revision: string, weights: boolean, repository: string): Promise<string> {
+  const { hfEndpoint, hfToken } = environment();
+  const hub = { hubUrl: hfEndpoint, ...(hfToken !== undefined && { accessToken: hfToken }) };
+  try {
+    const { sha } = await modelInfo({ name: id, revision, additionalFields: ['sha'], ...hub });
+    const source: Source = { repo: { type: 'model', name: id }, revision: sha, ...hub };
+    const snapshot = join(repository, 'snapshots', sha);
+    const files = new Map<string, ListFileEntry>();
+    for await (const entry of listFiles(source)) if (entry.type === 'file') files.set(entry.path, entry);
+    for (const name of files.keys()) {
+      if (COMPANIONS.test(name)) await fetchFile(source, files.get(name), name, repository);
+    }
+    if (weights) {
+      const names = files.has(SINGLE_FILE) ? [SINGLE_FILE] : await weightFiles(snapshot);
+      for (const name of names) await fetchFile(source, files.get(name), name, repository);
+    }
+    if (revision !== sha) {
+      const ref = join(repository, 'refs', revision);
+      await mkdir(dirname(ref), { recursive: true });
+      await writeFile(ref, sha);
+    }
+    return snapshot;
+  } catch (cause) {
+    if (cause instanceof ModelError) throw cause;
+    throw new ModelError(
+      `There is no such folder, and the download from ${hfEndpoint} failed (${describe(cause)}).`,
+      { file: id, hint: hintFor(cause, revision), cause },
+    );
+  }
+}
+
+interface Source {
+  readonly repo: { readonly type: 'model'; readonly name: string };
+  readonly revision: string;
+  readonly hubUrl: string;
+  readonly accessToken?: string;
+}
+
+/** Fetches one file as a blob and links the snapshot to it; a file that is there already is left. */
+async function fetchFile(
+  source: Source,
+  entry: ListFileEntry | undefined,
+  name: string,
+  repository: string,
+): Promise<void> {
+  const etag = entry?.lfs?.oid ?? entry?.oid;
+  if (entry === undefined || etag === undefined) {
+    throw new ModelError(`The repository has no ${name}.`, {
+      file: source.repo.name,
+      hint: 'Only weights in the safetensors format are supported.',
+    });
+  }
+  const link = join(repository, 'snapshots', source.revision, name);
+  if (await exists(link)) return;
+  const blob = join(repository, 'blobs', etag);
+  if (!(await exists(blob))) {
+    const content = await downloadFile({ ...source, path: name });
+    if (content === null) throw new Error(`${name} has gone`);
+    await mkdir(dirname(blob), { recursive: true });
+    await streamFileAtomic(blob, async handle => {
+      for await (const chunk of content.stream()) await handle.writeFile(chunk);
+      const { size } = await handle.stat();
+      if (size !== entry.size) throw new Error(`${name} ended after ${size} of ${entry.size} bytes`);
+    });
+  }
+  await mkdir(dirname(link), { recursive: true });
+  await symlink(join('..', '..', 'blobs', etag), link).catch(error => {
+    // Another process was faster, or the link was there without its blob.
+    if (systemErrorCode(error) !== 'EEXIST') throw error;
+  });
+}
+
+/** A failed fetch hides its reason (ECONNREFUSED, a certificate) in its cause. */
+function describe(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error ? `${message}: ${cause.message}` : message;
+}
+
+function hintFor(error: unknown, revision: string): string {
+  const status = error instanceof HubApiError ? error.statusCode : 0;
+  if (status === 401 || status === 403) return 'Set HF_TOKEN to a token that may read this model.';
+  if (status === 404) return `Check the name, and that revision "${revision}" exists.`;
+  return 'Check the network, or give a local folder.';
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );

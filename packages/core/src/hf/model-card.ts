@@ -1,0 +1,133 @@
+/** The README.md of a trained model: what was done to it, with which data and settings, and how to load it. */
+import { readFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { basename, join } from 'node:path';
+import { parse, stringify } from 'yaml';
+import type { Config } from '../config/schema.js';
+import type { ReadReport } from '../data/rows.js';
+import { writeFileAtomic } from '../files.js';
+import { isRecord } from './json.js';
+
+export interface ModelCard {
+  readonly config: Config;
+  /** The folder that model.path stands for. */
+  readonly modelFolder: string;
+  readonly reports: readonly ReadReport[];
+  /** Pairs that were trained on. */
+  readonly trainPairs: number;
+  readonly steps: number;
+  /** The last of the run. */
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly seconds: number;
+}
+
+/** Name and loss of each method (loss/preference.ts). */
+const METHODS: Readonly<Record<Config['method'], { title: string; equation: string }>> = {
+  sft: { title: 'supervised fine-tuning (SFT)', equation: 'L = -log π(y⁺|x)' },
+  dpo: { title: 'direct preference optimization (DPO)', equation: 'L = -log σ(β·m)' },
+  ipo: { title: 'identity preference optimization (IPO)', equation: 'L = (m - 1/(2β))²' },
+  'sr-dpo': { title: 'self-refined DPO (Sr-DPO)', equation: 'L = -log σ(β·m - λ·Δ)' },
+  'sr-ipo': { title: 'self-refined IPO (Sr-IPO)', equation: 'L = (m - λ·Δ - 1/(2β))²' },
+};
+
+/** Writes README.md into the folder of a trained model. */
+export async function writeModelCard(folder: string, card: ModelCard): Promise<void> {
+  const license = await readLicense(card.modelFolder);
+  await writeFileAtomic(join(folder, 'README.md'), modelCard(card, license));
+}
+
+function modelCard(card: ModelCard, license: string | undefined): string {
+  const { config, modelFolder, reports, trainPairs, steps, metrics, seconds } = card;
+  const { title, equation } = METHODS[config.method];
+  // A hub id is resolved to a folder of the cache, a local folder to itself.
+  const fromHub = modelFolder !== config.model.path;
+  const baseName = fromHub ? config.model.path : basename(modelFolder);
+  const frontMatter = {
+    ...(fromHub && { base_model: config.model.path }),
+    library_name: 'transformers',
+    pipeline_tag: 'text-generation',
+    ...(license !== undefined && { license }),
+    tags: ['sralign', config.method, ...(config.method === 'sft' ? [] : ['preference-optimization'])],
+  };
+  return `---
+${stringify(frontMatter)}---
+
+# ${baseName} after ${title}
+
+Trained by sralign${config.model.init === 'random' ? ' from random weights' : ` from ${baseName}`}. The loss of a pair of a chosen answer y⁺ and a rejected answer y⁻ to a prompt x is
+
+    ${equation}
+
+${symbols(config)}
+## Data
+
+${trainPairs} pairs, ${steps} steps of ${config.training.batchPairs} pairs.
+
+| file | records | used | left out |
+|---|---|---|---|
+${reports.map(reportRow).join('\n')}
+
+## Results
+
+| metric | value |
+|---|---|
+${Object.entries(metrics)
+  .map(([name, value]) => `| ${name} | ${Number(value.toPrecision(6))} |`)
+  .join('\n')}
+
+The run took ${duration(seconds)} on ${cpus()[0]?.model ?? process.arch} (${config.training.dtype}).
+
+## Use
+
+\`\`\`python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
+\`\`\`
+
+\`\`\`sh
+npx sralign generate path/to/this/folder --prompt "..."
+\`\`\`
+
+## Settings
+
+\`\`\`yaml
+${stringify(config, { lineWidth: 0 })}\`\`\`
+
+## Citation
+
+Yu, Wang, Jiao, Zhang, Kwok: *Direct Alignment of Language Models via
+Quality-Aware Self-Refinement*. arXiv 2405.21040.
+`;
+}
+
+function symbols({ method, loss }: Config): string {
+  if (method === 'sft') return '';
+  const margin = `where m = [log π(y⁺|x) - log π_ref(y⁺|x)] - [log π(y⁻|x) - log π_ref(y⁻|x)] and β = ${loss.beta}`;
+  if (method === 'dpo' || method === 'ipo') return `${margin}.\n`;
+  return `${margin}; Δ is β times the same margin, measured without gradient under the prompt p ⊕ x that asks for quality
+(augmentation.prompt below), and λ = ${loss.lambda}.\n`;
+}
+
+function reportRow({ file, rows, used, skipped }: ReadReport): string {
+  const reasons = Object.entries(skipped).map(([reason, count]) => `${count} ${reason}`);
+  return `| ${file} | ${rows} | ${used} | ${reasons.join('; ') || '-'} |`;
+}
+
+function duration(seconds: number): string {
+  if (seconds < 120) return `${seconds.toFixed(0)} s`;
+  return seconds < 7200 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** The licence that the card of the base model states, if it has a card that states one. */
+async function readLicense(modelFolder: string): Promise<string | undefined> {
+  const text = await readFile(join(modelFolder, 'README.md'), 'utf8').catch(() => '');
+  const frontMatter = /^---\r?\n(.*?)\r?\n---/s.exec(text)?.[1];
+  try {
+    const facts: unknown = parse(frontMatter ?? '');
+    return isRecord(facts) && typeof facts.license === 'string' ? facts.license : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,104 @@
+/** Writing weights in the safetensors format (see safetensors.ts), one tensor in memory at a time. */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { streamFileAtomic, writeFileAtomic } from '../files.js';
+import { INDEX_FILE, SINGLE_FILE } from './safetensors.js';
+import { tensorBytes } from './safetensors-header.js';
+
+/** A tensor to be stored. `bytes` is called when its turn comes, so that one tensor is in memory at a time. */
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: 'F32' | 'BF16';
+  readonly shape: readonly number[];
+  readonly bytes: () => Uint8Array;
+}
+
+/**
+ * Writes a file, one tensor after another, with the metadata `format: pt` that transformers asks for.
+ *
+ * @throws RunError when the disk refuses; TypeError for a name given twice or bytes that do not fit the shape
+ */
+export async function writeSafetensors(
+  file: string,
+  tensors: Iterable<StoredTensor>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const sources = [...tensors];
+  const header: Record<string, unknown> = { __metadata__: { format: 'pt', ...metadata } };
+  let end = 0;
+  for (const { name, dtype, shape } of sources) {
+    if (Object.hasOwn(header, name)) throw new TypeError(`There are two tensors of the name "${name}".`);
+    const begin = end;
+    end += tensorBytes(dtype, shape);
+    header[name] = { dtype, shape, data_offsets: [begin, end] };
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  // Spaces after the JSON put the tensors at a multiple of 8 bytes, as the reference implementation does.
+  const prefix = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
+  prefix.writeBigUInt64LE(BigInt(prefix.length - 8));
+  json.copy(prefix, 8);
+  await streamFileAtomic(file, async handle => {
+    await handle.writeFile(prefix);
+    for (const { name, dtype, shape, bytes } of sources) {
+      const data = bytes();
+      const expectedBytes = tensorBytes(dtype, shape);
+      if (data.byteLength !== expectedBytes) {
+        throw new TypeError(
+          `The tensor "${name}" has ${data.byteLength} bytes, not the ${expectedBytes} of its shape.`,
+        );
+      }
+      await handle.writeFile(data);
+    }
+  });
+}
+
+/**
+ * Writes the weights of a model as `model.safetensors`, or, when they exceed `maxShardBytes`, as
+ * `model-00001-of-0000N.safetensors` with `model.safetensors.index.json`; older weights in the folder are deleted.
+ *
+ * @param options.maxShardBytes size of the tensors in a file; a larger tensor gets a file of its own
+ * @throws RunError when the disk refuses
+ */
+export async function writeModelWeights(
+  folder: string,
+  tensors: Iterable<StoredTensor>,
+  options: { readonly maxShardBytes: number },
+): Promise<void> {
+  const shards = splitIntoShards(tensors, options.maxShardBytes);
+  const written = new Set<string>();
+  const weightMap: Record<string, string> = {};
+  for (const [i, shard] of shards.entries()) {
+    const name =
+      shards.length === 1 ? SINGLE_FILE : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`;
+    await writeSafetensors(join(folder, name), shard);
+    written.add(name);
+    for (const tensor of shard) weightMap[tensor.name] = name;
+  }
+  if (shards.length > 1) {
+    const totalBytes = shards.flat().reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0);
+    const index = { metadata: { total_size: totalBytes }, weight_map: weightMap };
+    await writeFileAtomic(join(folder, INDEX_FILE), `${JSON.stringify(index, null, 2)}\n`);
+    written.add(INDEX_FILE);
+  }
+  for (const name of await readdir(folder)) {
+    const isWeights = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/.test(name);
+    if (isWeights && !written.has(name)) await rm(join(folder, name));
+  }
+}
+
+function splitIntoShards(tensors: Iterable<StoredTensor>, maxShardBytes: number): StoredTensor[][] {
+  const shards: StoredTensor[][] = [[]];
+  let shardBytes = 0;
+  for (const tensor of tensors) {
+    const bytes = tensorBytes(tensor.dtype, tensor.shape);
+    if (shardBytes > 0 && shardBytes + bytes > maxShardBytes) {
+      shards.push([]);
+      shardBytes = 0;
+    }
+    shards.at(-1)!.push(tensor);
+    shardBytes += bytes;
+  }
+  return shards;
+}
+
+const digits = (number: number): string => String(number).padStart(5, '0');
