@@ -13,6 +13,17 @@ namespace {
 // Elements a thread takes at a time, and the least worth waking the others for.
 constexpr int64_t kBlock = 8192;
 
+// s(x) and 1 - s(x) = e^-x s(x), which keeps its accuracy where s is close to 1. The limit matters only where
+// s, and with it every product of the two, is 0 to rounding.
+struct Logistic {
+  Vf value, complement;
+  explicit Logistic(Vf x) {
+    const Vf e = exp(-x);
+    value = 1.0f / (1.0f + e);
+    complement = min(splat(1e30f), e) * value;
+  }
+};
+
 struct GeluErf {
   static Vf value(Vf x) { return x * normal(x).distribution; }
   static Vf slope(Vf x) {
@@ -24,11 +35,11 @@ struct GeluErf {
 struct GeluTanh {
   static constexpr float kTwoU = 1.5957691216f;  // 2 sqrt(2/pi)
   static Vf value(Vf x) { return x * sigmoid(kTwoU * (x + 0.044715f * (x * x * x))); }
-  // The slope is 0 or 1 to rounding outside +-30; the limits keep x^3 finite.
+  // The slope is 0 or 1 to rounding outside +-10; the limits keep x^3 finite.
   static Vf slope(Vf x) {
-    x = min(splat(30.0f), max(splat(-30.0f), x));
-    const Vf s = sigmoid(kTwoU * (x + 0.044715f * (x * x * x)));
-    return s + x * s * (1.0f - s) * (kTwoU * (1.0f + 0.134145f * (x * x)));
+    x = min(splat(10.0f), max(splat(-10.0f), x));
+    const Logistic s(kTwoU * (x + 0.044715f * (x * x * x)));
+    return s.value + x * s.value * s.complement * (kTwoU * (1.0f + 0.134145f * (x * x)));
   }
 };
 
@@ -94,13 +105,13 @@ void swiglu(const T* gateUp, int64_t rows, int64_t width, T* out) {
   }
 }
 
-// d silu(g) / dg = s (1 + g (1 - s)). 1 - s is computed as s(-g) to keep its accuracy where s is close to 1.
+// d silu(g) / dg = s (1 + g (1 - s))
 struct SwigluGradient {
   Vf gate, up;
   SwigluGradient(Vf g, Vf u, Vf d) {
-    const Vf s = sigmoid(g);
-    gate = d * u * (s + g * s * sigmoid(-g));
-    up = d * g * s;
+    const Logistic s(g);
+    gate = d * u * (s.value + g * s.value * s.complement);
+    up = d * g * s.value;
   }
 };
 

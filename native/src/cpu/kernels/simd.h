@@ -100,7 +100,7 @@ static inline float largest(Vf v) {
 // above the largest float are infinite, NaN stays NaN. With n = round(x / ln 2) and r = x - n ln 2: e^x =
 // 2^(n-1) * 2 e^r, e^r = 1 + r + r^2 q(r), |r| <= 0.3466, q a minimax polynomial.
 static inline Vf exp(Vf x) {
-  x = min(splat(90.0f), max(splat(-87.3f), x));
+  x = min(splat(89.0f), max(splat(-87.3f), x));
   const Vf shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the integer n sits in the low bits
   const Vf n = shifted - 12582912.0f;
   Vf r = x - n * 0.693359375f;
