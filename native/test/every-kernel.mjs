@@ -1,0 +1,112 @@
+// Runs every vector kernel on fixed inputs and prints what comes out as JSON; instruction-sets.test.ts starts it once
+// per instruction set, which a process chooses when it loads the engine.
+import * as native from '../dist/index.js';
+
+const { Tensor } = native;
+const tokens = 75;
+const heads = { layout: 'blocked', heads: 4, kvHeads: 2, headDim: 20 };
+const rowWidth = 160;
+const outWidth = 80;
+const results = {};
+
+const values = (count, seed) =>
+  Float32Array.from({ length: count }, (_, i) => 2 * Math.sin(i * 1.3 + seed * i * i));
+const size = shape => shape.reduce((a, b) => a * b);
+const random = (shape, seed, dtype) => Tensor.from(values(size(shape), seed), shape, dtype);
+const indices = (count, limit) =>
+  Tensor.from(
+    Int32Array.from({ length: count }, (_, i) => (i * 37) % limit),
+    [count],
+  );
+const read = tensors =>
+  Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, Array.from(t.toFloat32Array())]));
+
+for (const dtype of ['f32', 'bf16']) {
+  const empty = shape => Tensor.zeros(shape, dtype);
+  const record = (name, tensors) => {
+    results[`${name} ${dtype}`] = read(tensors);
+  };
+
+  const qkv = random([tokens, rowWidth], 0.1, dtype);
+  const angles = { cosines: random([50, 7], 0.2), sines: random([50, 7], 0.3) };
+  native.rotary({ qkv, positions: indices(tokens, 50), ...angles, heads });
+  record('rotary', { qkv });
+
+  const segments = Tensor.from(Int32Array.of(0, 5, -1, 5, 41, 0, 46, 1, 1, 47, 28, 1), [4, 3]);
+  const shared = { qkv, segments, heads, window: 40 };
+  const saved = { out: empty([tokens, outWidth]), logSumExp: Tensor.zeros([tokens, 4]) };
+  const dQkv = empty([tokens, rowWidth]);
+  native.attention({ ...shared, ...saved });
+  native.attentionBackward({ ...shared, ...saved, dOut: random([tokens, outWidth], 0.4, dtype), dQkv });
+  record('attention', { ...saved, dQkv });
+
+  const cache = { keyCache: empty([80, 40]), valueCache: empty([80, 40]), out: empty([tokens, outWidth]) };
+  native.attentionCached({ qkv, heads, ...cache, start: 5 });
+  record('attentionCached', cache);
+
+  const x = random([tokens, 83], 0.5);
+  const parameters = { weight: random([83], 0.6), bias: random([83], 0.7) };
+  const layer = { out: empty([tokens, 83]), mean: Tensor.zeros([tokens]), rstd: Tensor.zeros([tokens]) };
+  native.layerNorm({ x, ...parameters, ...layer });
+  const gradients = {
+    dX: Tensor.zeros([tokens, 83]),
+    dWeight: Tensor.zeros([83]),
+    dBias: Tensor.zeros([83]),
+  };
+  const dOut = random([tokens, 83], 0.8, dtype);
+  native.layerNormBackward({
+    x,
+    weight: parameters.weight,
+    mean: layer.mean,
+    rstd: layer.rstd,
+    dOut,
+    ...gradients,
+  });
+  record('layerNorm', { ...layer, ...gradients });
+  native.rmsNorm({ x, weight: parameters.weight, out: layer.out, rstd: layer.rstd });
+  const { dX, dWeight } = gradients;
+  native.rmsNormBackward({ x, weight: parameters.weight, rstd: layer.rstd, dOut, dX, dWeight });
+  record('rmsNorm', { out: layer.out, rstd: layer.rstd, dX, dWeight });
+
+  const input = random([tokens, 82], 0.9, dtype);
+  for (const kind of ['erf', 'tanh']) {
+    const activated = { out: empty([tokens, 82]), dX: empty([tokens, 82]) };
+    native.gelu({ x: input, out: activated.out, kind });
+    native.geluBackward({ x: input, dOut: random([tokens, 82], 1.1, dtype), dX: activated.dX, kind });
+    record(`gelu ${kind}`, activated);
+  }
+  const gated = { out: empty([tokens, 41]), dGateUp: empty([tokens, 82]) };
+  native.swiglu({ gateUp: input, out: gated.out });
+  native.swigluBackward({ gateUp: input, dOut: random([tokens, 41], 1.2, dtype), dGateUp: gated.dGateUp });
+  record('swiglu', gated);
+
+  const rows = { logps: Tensor.zeros([tokens]), logSumExp: Tensor.zeros([tokens]) };
+  const logits = random([tokens, 1237], 1.3, dtype);
+  const labels = indices(tokens, 1237);
+  const dLogits = empty([tokens, 1237]);
+  native.logprobGather({ logits, labels, ...rows });
+  const dLogps = random([tokens], 1.4);
+  native.logprobGatherBackward({ logits, labels, logSumExp: rows.logSumExp, dLogps, dLogits });
+  record('logprobGather', { ...rows, dLogits });
+
+  const table = { hidden: random([tokens, 16], 1.5, dtype), weight: random([1237, 16], 1.6, dtype) };
+  const targets = {
+    rows: Tensor.from(Int32Array.of(3, 70, 12), [3]),
+    targetRows: Tensor.from(Int32Array.of(0, 0, 2), [3]),
+  };
+  const predicted = { logps: Tensor.zeros([3]), logSumExp: Tensor.zeros([3]) };
+  const labelsOfTargets = indices(3, 1237);
+  native.linearLogprob({ ...table, ...targets, labels: labelsOfTargets, ...predicted });
+  const flow = { dHidden: empty([tokens, 16]), dWeight: Tensor.zeros([1237, 16]) };
+  native.linearLogprobBackward({
+    ...table,
+    ...targets,
+    labels: labelsOfTargets,
+    logSumExp: predicted.logSumExp,
+    dLogps: random([3], 1.7),
+    ...flow,
+  });
+  record('linearLogprob', { ...predicted, ...flow });
+}
+
+process.stdout.write(JSON.stringify({ kernels: native.cpuInfo().kernels, results }));
