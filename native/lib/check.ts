@@ -100,7 +100,7 @@ export class Call<Args extends object> {
 
   /** The shape of the tensor given for `name`, for operations that take any. */
   shapeOf(name: keyof Args & string): readonly number[] {
-    return this.#alive(name, this.#args[name], 'a tensor').shape;
+    return this.#alive(name, this.#args[name], () => 'a tensor').shape;
   }
 
   /** The size a named dimension got from the tensors so far. */
@@ -144,7 +144,7 @@ export class Call<Args extends object> {
   tensors(name: keyof Args & string, written: boolean, like?: readonly Tensor[]): Tensor[] {
     const list = this.#list(name, like?.length);
     return list.map((value, index) => {
-      const tensor = this.#alive(`${name}[${index}]`, value, `an f32 tensor`);
+      const tensor = this.#alive(`${name}[${index}]`, value, () => 'an f32 tensor');
       const shape = like?.[index]?.shape ?? tensor.shape;
       if (tensor.dtype !== 'f32' || !sameShape(tensor.shape, shape)) {
         throw this.error(`${name}[${index}]`, `f32 [${shape.join(', ')}]`, describe(tensor));
@@ -159,7 +159,7 @@ export class Call<Args extends object> {
     if (this.#args[name] === undefined) return undefined;
     return this.#list(name, like.length).map((value, index) => {
       if (value === null) return null;
-      const tensor = this.#alive(`${name}[${index}]`, value, 'a bf16 tensor or null');
+      const tensor = this.#alive(`${name}[${index}]`, value, () => 'a bf16 tensor or null');
       const shape = like[index]!.shape;
       if (tensor.dtype !== 'bf16' || !sameShape(tensor.shape, shape)) {
         throw this.error(`${name}[${index}]`, `bf16 [${shape.join(', ')}] or null`, describe(tensor));
@@ -199,8 +199,8 @@ export class Call<Args extends object> {
     return value;
   }
 
-  #alive(name: string, value: unknown, expected: string): Tensor {
-    if (!(value instanceof Tensor)) throw this.error(name, expected, kindOf(value));
+  #alive(name: string, value: unknown, expected: () => string): Tensor {
+    if (!(value instanceof Tensor)) throw this.error(name, expected(), kindOf(value));
     if (value.disposed) {
       throw new NativeError('ERR_TENSOR_DISPOSED', `${this.#operation}: "${name}" was disposed`);
     }
@@ -214,7 +214,7 @@ export class Call<Args extends object> {
     written: boolean,
     inPlaceOf?: string,
   ): Tensor {
-    const tensor = this.#alive(name, this.#args[name], `a tensor ${this.#pattern(dtypes, shape)}`);
+    const tensor = this.#alive(name, this.#args[name], () => `a tensor ${this.#pattern(dtypes, shape)}`);
     if (!dtypes.includes(tensor.dtype) || !this.#fits(tensor.shape, shape)) {
       throw this.error(name, this.#pattern(dtypes, shape), describe(tensor));
     }
@@ -227,16 +227,18 @@ export class Call<Args extends object> {
     return tensor;
   }
 
+  /** Whether the sizes agree with what is known; if so, unknown dimensions are known from here on. */
   #fits(sizes: readonly number[], shape: readonly Dimension[]): boolean {
     if (sizes.length !== shape.length) return false;
-    const found: [string, number][] = [];
-    for (const [axis, dimension] of shape.entries()) {
-      const size = sizes[axis]!;
+    for (let axis = 0; axis < shape.length; axis++) {
+      const dimension = shape[axis]!;
       const known = typeof dimension === 'number' ? dimension : this.#sizes.get(dimension);
-      if (known !== undefined && known !== size) return false;
-      if (known === undefined) found.push([dimension as string, size]);
+      if (known !== undefined && known !== sizes[axis]) return false;
     }
-    for (const [dimension, size] of found) this.#sizes.set(dimension, size);
+    for (let axis = 0; axis < shape.length; axis++) {
+      const dimension = shape[axis]!;
+      if (typeof dimension === 'string') this.#sizes.set(dimension, sizes[axis]!);
+    }
     return true;
   }
 

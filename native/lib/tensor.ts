@@ -27,6 +27,9 @@ export class Tensor implements Disposable {
   readonly dtype: DType;
   /** Number of the tensor in the native table; never used again for another tensor. */
   readonly id: number;
+  /** Number of elements. */
+  readonly size: number;
+  readonly bytes: number;
   /** @internal The block of memory, and the place in it: how the operations find arguments that overlap. */
   readonly memory: Memory;
   /** @internal */
@@ -44,6 +47,8 @@ export class Tensor implements Disposable {
     this.id = id;
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
+    this.size = sizeOf(shape);
+    this.bytes = this.size * dtypeBytes[dtype];
     this.memory = memory;
     this.byteOffset = byteOffset;
     this.#scope = currentScope();
@@ -84,15 +89,6 @@ export class Tensor implements Disposable {
     const type = dtype === 'bf16' ? fileTypeCodes.f32 : ownType;
     native().write(tensor.id, 0, bytesOf(numbers), type);
     return tensor;
-  }
-
-  /** Number of elements. */
-  get size(): number {
-    return sizeOf(this.shape);
-  }
-
-  get bytes(): number {
-    return this.size * dtypeBytes[this.dtype];
   }
 
   get disposed(): boolean {

@@ -236,11 +236,3 @@ test('log-probs far apart give finite numbers', () => {
   expect(got.losses[0]).toBe(2e6);
   expect([...got.dLogps]).toEqual([-1, 1]);
 });
-
-test('a response of no tokens is refused', () => {
-  const pair: Pair = {
-    ...{ policy: [0, 0], reference: [0, 0], augmentedPolicy: [0, 0], augmentedReference: [0, 0] },
-    tokens: [3, 0],
-  };
-  expect(() => run([pair], plain, false)).toThrow('preferenceLoss: "responseTokens"[1] is 0');
-});

@@ -21,17 +21,17 @@ Napi::Value call(const Napi::CallbackInfo& info) {
   const Binding& binding = *static_cast<const Binding*>(info.Data());
   Engine& engine = *env.GetInstanceData<Engine>();
   Arguments arguments(info, engine.table);
-  const std::string prefix = std::string(binding.name) + ": ";
+  const auto named = [&](const char* what) { return std::string(binding.name) + ": " + what; };
   try {
     return binding.call(engine, arguments);
   } catch (const IndexError& error) {
-    Napi::RangeError jsError = Napi::RangeError::New(env, prefix + error.what());
+    Napi::RangeError jsError = Napi::RangeError::New(env, named(error.what()));
     jsError.Set("code", Napi::String::New(env, error.code));
     throw jsError;
   } catch (const EngineError& error) {
-    throw nativeError(env, engine, error.code, prefix + error.what());
+    throw nativeError(env, engine, error.code, named(error.what()));
   } catch (const std::bad_alloc&) {
-    throw nativeError(env, engine, "ERR_OUT_OF_MEMORY", prefix + "out of memory");
+    throw nativeError(env, engine, "ERR_OUT_OF_MEMORY", named("out of memory"));
   }
 }
 
