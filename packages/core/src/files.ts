@@ -3,7 +3,7 @@
  * renamed. A killed writer leaves only a `.tmp-*` entry behind.
  */
 import { appendFileSync } from 'node:fs';
-import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
+import { access, type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { RunError } from './errors.js';
 
@@ -41,7 +41,7 @@ export async function streamFileAtomic(
     await rename(temporary, file);
     await flush(dirname(file));
   } catch (error) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => {});
     throw diskError(error, file);
   }
 }
@@ -71,6 +71,14 @@ export async function removeLeftovers(folder: string): Promise<void> {
   for (const name of names.filter(name => TEMPORARY_NAME.test(name))) {
     await rm(join(folder, name), { recursive: true, force: true });
   }
+}
+
+/** Whether there is a file or folder of this name. */
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The code of a system error (`ENOENT`), or undefined for any other error. */

@@ -23,7 +23,7 @@ export async function writeFolder(
     await rename(temporary, folder);
     await flush(dirname(folder));
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
     throw diskError(error, folder);
   }
 }

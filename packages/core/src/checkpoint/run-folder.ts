@@ -6,7 +6,7 @@
 import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { CheckpointError } from '../errors.js';
-import { removeLeftovers, systemErrorCode, TEMPORARY_NAME } from '../files.js';
+import { exists, removeLeftovers, systemErrorCode, TEMPORARY_NAME } from '../files.js';
 import { removeFolder } from './commit.js';
 
 /** What tells that a folder holds a run. */
@@ -120,11 +120,7 @@ async function readNames(folder: string): Promise<string[]> {
 
 /** The folder itself, or the nearest parent that exists. */
 async function nearestFolder(path: string): Promise<string> {
-  const exists = await access(path).then(
-    () => true,
-    () => false,
-  );
-  return exists ? path : nearestFolder(dirname(resolve(path)));
+  return (await exists(path)) ? path : nearestFolder(dirname(resolve(path)));
 }
 
 const notWritable = (folder: string, error: unknown): CheckpointError =>

@@ -35,7 +35,8 @@ const COMPANIONS =
 /** Copies the tokenizer, generation and licence files of a model folder unchanged. */
 export async function copyTokenizerFiles(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true });
-  for (const name of await readdir(from)) {
-    if (COMPANIONS.test(name)) await copyFile(join(from, name), join(to, name));
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    if (entry.isDirectory() || !COMPANIONS.test(entry.name)) continue;
+    await copyFile(join(from, entry.name), join(to, entry.name));
   }
 }

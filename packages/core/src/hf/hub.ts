@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { environment } from '../config/env.js';
 import { ModelError } from '../errors.js';
-import { streamFileAtomic, systemErrorCode } from '../files.js';
+import { exists, streamFileAtomic, systemErrorCode } from '../files.js';
 import { SINGLE_FILE, weightFiles } from './safetensors.js';
 
 const HUB_ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
@@ -151,9 +151,3 @@ function hintFor(error: unknown, revision: string): string {
   if (status === 404) return `Check the name, and that revision "${revision}" exists.`;
   return 'Check the network, or give a local folder.';
 }
-
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );

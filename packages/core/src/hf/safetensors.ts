@@ -4,10 +4,10 @@
  * Source: https://github.com/huggingface/safetensors#format
  */
 import { constants } from 'node:buffer';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ModelError } from '../errors.js';
-import { systemErrorCode } from '../files.js';
+import { exists, systemErrorCode } from '../files.js';
 import { readJsonFile } from './folder.js';
 import { isRecord } from './json.js';
 import {
@@ -71,7 +71,8 @@ export async function readTensorBytes(entry: TensorEntry): Promise<Uint8Array> {
     );
   }
   await using handle = await openFile(entry.file);
-  return readBytes(handle, entry.file, entry.byteOffset, entry.byteLength, entry.name);
+  // Awaited here, as the handle closes on return.
+  return await readBytes(handle, entry.file, entry.byteOffset, entry.byteLength, entry.name);
 }
 
 /** The bits of the exponent, all ones in NaN and the infinities. */
@@ -100,8 +101,8 @@ export function hasNonFinite(bytes: Uint8Array, dtype: TensorDtype): boolean {
  * @throws ModelError naming what is missing or damaged
  */
 export async function openWeights(folder: string): Promise<Map<string, TensorEntry>> {
-  if (await exists(join(folder, SINGLE_FILE)))
-    return (await readSafetensorsHeader(join(folder, SINGLE_FILE))).entries;
+  const singleFile = join(folder, SINGLE_FILE);
+  if (await exists(singleFile)) return (await readSafetensorsHeader(singleFile)).entries;
   const indexFile = join(folder, INDEX_FILE);
   if (!(await exists(indexFile))) {
     throw new ModelError(`There are no weights: neither ${SINGLE_FILE} nor ${INDEX_FILE}.`, {
@@ -111,23 +112,25 @@ export async function openWeights(folder: string): Promise<Map<string, TensorEnt
   }
   const shardOf = await readShardIndex(indexFile);
   const shards = new Map<string, SafetensorsHeader>();
-  for (const shard of new Set(shardOf.values()))
+  for (const shard of new Set(shardOf.values())) {
     shards.set(shard, await readSafetensorsHeader(join(folder, shard)));
+  }
   const entries = new Map<string, TensorEntry>();
   for (const [name, shard] of shardOf) {
     const entry = shards.get(shard)!.entries.get(name);
-    if (entry === undefined)
+    if (entry === undefined) {
       throw damaged(join(folder, shard), `${INDEX_FILE} says that it is here, but it is not.`, name);
+    }
     entries.set(name, entry);
   }
   return entries;
 }
 
-/** The files that the weights of a folder should be in; the index is read where there is one. */
+/** Names of the files that should hold the weights of a folder, there or not. */
 export async function weightFiles(folder: string): Promise<string[]> {
-  if ((await exists(join(folder, SINGLE_FILE))) || !(await exists(join(folder, INDEX_FILE))))
-    return [SINGLE_FILE];
-  return [...new Set((await readShardIndex(join(folder, INDEX_FILE))).values())];
+  const indexFile = join(folder, INDEX_FILE);
+  const sharded = !(await exists(join(folder, SINGLE_FILE))) && (await exists(indexFile));
+  return sharded ? [...new Set((await readShardIndex(indexFile)).values())] : [SINGLE_FILE];
 }
 
 /** Tensor name to file name. */
@@ -148,19 +151,9 @@ async function readShardIndex(file: string): Promise<Map<string, string>> {
 }
 
 async function openFile(file: string): Promise<FileHandle> {
-  try {
-    return await open(file, 'r');
-  } catch (cause) {
-    const missing = systemErrorCode(cause) === 'ENOENT';
-    throw new ModelError(
-      missing ? 'The file is missing.' : `The file cannot be read (${(cause as Error).message}).`,
-      {
-        file,
-        cause,
-        ...(missing && { hint: 'Download or copy the model again, with all its files.' }),
-      },
-    );
-  }
+  return open(file, 'r').catch(error => {
+    throw unreadable(file, error);
+  });
 }
 
 async function readBytes(
@@ -173,7 +166,9 @@ async function readBytes(
   const bytes = Buffer.allocUnsafeSlow(byteLength);
   for (let done = 0; done < byteLength; ) {
     const length = Math.min(byteLength - done, MAX_READ_BYTES);
-    const { bytesRead } = await handle.read(bytes, done, length, byteOffset + done);
+    const { bytesRead } = await handle.read(bytes, done, length, byteOffset + done).catch(error => {
+      throw unreadable(file, error);
+    });
     if (bytesRead === 0)
       throw damaged(file, `It is truncated: it ends at byte ${byteOffset + done}.`, tensor);
     done += bytesRead;
@@ -181,9 +176,12 @@ async function readBytes(
   return bytes;
 }
 
-async function exists(file: string): Promise<boolean> {
-  return stat(file).then(
-    () => true,
-    () => false,
-  );
+function unreadable(file: string, cause: Error): ModelError {
+  return systemErrorCode(cause) === 'ENOENT'
+    ? new ModelError('The file is missing.', {
+        file,
+        cause,
+        hint: 'Download or copy the model again, whole.',
+      })
+    : new ModelError(`The file cannot be read (${cause.message}).`, { file, cause });
 }

@@ -1,7 +1,7 @@
 /** metrics.jsonl: one JSON object a line, {step, time, ...metrics}, in the order of the run. */
 import { readFile } from 'node:fs/promises';
 import { DataError } from '../errors.js';
-import { appendToFile, systemErrorCode, writeFileAtomic } from '../files.js';
+import { appendToFile, exists, writeFileAtomic } from '../files.js';
 
 /** Metrics by name, with the step they belong to; `time` is in seconds since 1970. */
 export type MetricsRecord = { readonly step: number } & Readonly<Record<string, number>>;
@@ -16,7 +16,7 @@ export class MetricsJsonl {
    * @throws DataError when the file is damaged; RunError when the disk refuses
    */
   static async open(file: string, resumeStep: number | null): Promise<MetricsJsonl> {
-    const records = resumeStep === null ? [] : await readMetrics(file).catch(noneIfMissing);
+    const records = resumeStep !== null && (await exists(file)) ? await readMetrics(file) : [];
     const kept = records.filter(({ step }) => step <= resumeStep!);
     await writeFileAtomic(file, kept.map(toLine).join(''));
     return new MetricsJsonl(file);
@@ -49,16 +49,12 @@ function toLine(record: MetricsRecord): string {
 }
 
 function parseRecord(line: string, file: string, row: number): MetricsRecord {
+  let record: MetricsRecord | null = null;
   try {
-    const record = JSON.parse(line, (_, value) => (typeof value === 'string' ? Number(value) : value));
-    if (Number.isInteger(record.step)) return record;
-  } catch (cause) {
-    throw new DataError('The record is not valid JSON.', { file, row, cause });
+    record = JSON.parse(line, (_, value) => (typeof value === 'string' ? Number(value) : value));
+  } catch {
+    // Falls through to the one error below.
   }
-  throw new DataError('The record has no step.', { file, row });
-}
-
-function noneIfMissing(error: unknown): MetricsRecord[] {
-  if (error instanceof DataError && systemErrorCode(error.details.cause) === 'ENOENT') return [];
-  throw error;
+  if (Number.isInteger(record?.step)) return record!;
+  throw new DataError('The line is not a JSON object with a step.', { file, row });
 }

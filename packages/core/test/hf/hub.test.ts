@@ -1,0 +1,212 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { dirname, join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ModelError } from '../../src/errors.js';
+import { resolveModelFolder } from '../../src/hf/hub.js';
+import { temporaryFolder } from '../support.js';
+
+const COMMIT = 'a'.repeat(40);
+const INDEX = JSON.stringify({ weight_map: { v: 'model-1.safetensors', w: 'model-2.safetensors' } });
+
+/** A hub that has one model, `org/model`, and keeps what it was asked for. */
+async function startHub(files: Readonly<Record<string, string>>) {
+  const asked: string[] = [];
+  const authorizations = new Set<string | undefined>();
+  const server = createServer((request, response) => {
+    const path = new URL(request.url!, 'http://localhost').pathname;
+    asked.push(path);
+    authorizations.add(request.headers.authorization);
+    const json = (value: unknown): void => {
+      response.setHeader('Content-Type', 'application/json').end(JSON.stringify(value));
+    };
+    const name = path.slice(`/org/model/resolve/${COMMIT}/`.length);
+    const content = files[name];
+    if (path === '/api/models/org/model/revision/main') return json({ id: 'org/model', sha: COMMIT });
+    if (path === `/api/models/org/model/tree/${COMMIT}`) {
+      const folder = { type: 'directory', path: 'onnx', size: 0, oid: 'd'.repeat(40) };
+      return json([folder, ...Object.entries(files).map(([path, text]) => listed(path, text))]);
+    }
+    if (!path.startsWith('/org/model/resolve/') || content === undefined) {
+      response.statusCode = path.includes('/org/private') ? 401 : 404;
+      return json({ error: 'Repository not found' });
+    }
+    response.setHeader('ETag', '"x"');
+    if (request.headers.range === 'bytes=0-0') {
+      response.statusCode = 206;
+      response.setHeader('Content-Range', `bytes 0-0/${content.length}`);
+      return response.end(content.slice(0, 1));
+    }
+    // A hub that hangs up in the middle.
+    return response.end(content.endsWith('CUT') ? content.slice(0, 2) : content);
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { endpoint, asked, authorizations, [Symbol.asyncDispose]: async () => void server.close() };
+}
+
+function listed(path: string, text: string): unknown {
+  const oid = createHash('sha1').update(text).digest('hex');
+  const lfs = { oid: createHash('sha256').update(text).digest('hex'), size: text.length, pointerSize: 130 };
+  return { type: 'file', path, oid, size: text.length, ...(path.endsWith('.safetensors') && { lfs }) };
+}
+
+const MODEL = {
+  'config.json': '{}',
+  'tokenizer.json': '{"a": 1}',
+  'README.md': 'card',
+  'pytorch_model.bin': 'pickle',
+  'consolidated.safetensors': 'the same weights again',
+  'model.safetensors.index.json': INDEX,
+  'model-1.safetensors': 'first',
+  'model-2.safetensors': 'second',
+};
+
+function useCache(folder: string, more: Record<string, string> = {}): string {
+  const cache = join(folder, 'hub');
+  vi.stubEnv('HF_HUB_CACHE', cache);
+  vi.stubEnv('HF_HUB_OFFLINE', '');
+  vi.stubEnv('HF_TOKEN', '');
+  // Nothing listens there: a test that reaches it fails.
+  vi.stubEnv('HF_ENDPOINT', 'http://127.0.0.1:9');
+  for (const [name, value] of Object.entries(more)) vi.stubEnv(name, value);
+  return join(cache, 'models--org--model');
+}
+
+async function fillCache(repository: string, files: readonly string[]): Promise<string> {
+  const snapshot = join(repository, 'snapshots', COMMIT);
+  await mkdir(snapshot, { recursive: true });
+  await mkdir(join(repository, 'refs'), { recursive: true });
+  await writeFile(join(repository, 'refs', 'main'), COMMIT);
+  for (const name of files)
+    await writeFile(join(snapshot, name), MODEL[name as keyof typeof MODEL] ?? 'weights');
+  return snapshot;
+}
+
+afterEach(() => vi.unstubAllEnvs());
+
+describe('resolveModelFolder', () => {
+  it('takes a local folder as it is', async () => {
+    await using folder = await temporaryFolder();
+    useCache(folder.path);
+    expect(await resolveModelFolder(folder.path, 'main')).toBe(folder.path);
+  });
+
+  it('refuses what is neither folder nor hub id', async () => {
+    await using folder = await temporaryFolder();
+    useCache(folder.path);
+    await expect(resolveModelFolder('./none', 'main')).rejects.toThrow(
+      /^\.\/none: There is no such folder.*organisation/,
+    );
+    await expect(resolveModelFolder('../a/b', 'main')).rejects.toThrow(ModelError);
+    const file = join(folder.path, 'file');
+    await writeFile(file, '');
+    await expect(resolveModelFolder(file, 'main')).rejects.toThrow(/This is a file/);
+  });
+
+  it('takes a model from the cache by branch and by commit, without asking the hub', async () => {
+    await using folder = await temporaryFolder();
+    const repository = useCache(folder.path);
+    const snapshot = await fillCache(repository, ['config.json', 'tokenizer.json', 'model.safetensors']);
+    expect(await resolveModelFolder('org/model', 'main')).toBe(snapshot);
+    expect(await resolveModelFolder('org/model', COMMIT)).toBe(snapshot);
+  });
+
+  it('says what the cache lacks when offline', async () => {
+    await using folder = await temporaryFolder();
+    const repository = useCache(folder.path, { HF_HUB_OFFLINE: '1' });
+    const resolve = () => resolveModelFolder('org/model', 'main');
+    await expect(resolve()).rejects.toThrow(`the hub cache ${repository} does not hold revision "main"`);
+    const snapshot = await fillCache(repository, [
+      'config.json',
+      'model.safetensors.index.json',
+      'model-1.safetensors',
+    ]);
+    await expect(resolve()).rejects.toThrow(
+      `the hub cache ${snapshot} lacks tokenizer.json, model-2.safetensors`,
+    );
+    await expect(resolve()).rejects.toThrow(/HF_HUB_OFFLINE/);
+    expect(await resolveModelFolder('org/model', 'main', { weights: false })).toBe(snapshot);
+    await writeFile(join(snapshot, 'model-2.safetensors'), 'second');
+    expect(await resolve()).toBe(snapshot);
+  });
+
+  it('says why the hub could not be reached', async () => {
+    await using folder = await temporaryFolder();
+    useCache(folder.path);
+    const error = await resolveModelFolder('org/model', 'main').catch(error => error);
+    expect(error).toBeInstanceOf(ModelError);
+    expect(error.message).toMatch(
+      /^org\/model: There is no such folder, and the download from http:.*failed \(.+\)/,
+    );
+  });
+
+  it('downloads what a model needs into the layout of the cache, once', async () => {
+    await using folder = await temporaryFolder();
+    await using hub = await startHub(MODEL);
+    const repository = useCache(folder.path, { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 'hf_test' });
+    const snapshot = await resolveModelFolder('org/model', 'main');
+    expect(snapshot).toBe(join(repository, 'snapshots', COMMIT));
+    const { 'pytorch_model.bin': _, 'consolidated.safetensors': __, ...needed } = MODEL;
+    expect((await readdir(snapshot)).sort()).toEqual(Object.keys(needed).sort());
+    for (const [name, text] of Object.entries(needed)) {
+      expect(await readFile(join(snapshot, name), 'utf8')).toBe(text);
+      expect(dirname(await readlink(join(snapshot, name)))).toBe('../../blobs');
+    }
+    expect(await readFile(join(repository, 'refs', 'main'), 'utf8')).toBe(COMMIT);
+    expect(await readdir(join(repository, 'blobs'))).toContain(
+      createHash('sha256').update('second').digest('hex'),
+    );
+    expect([...hub.authorizations]).toEqual(['Bearer hf_test']);
+    const requests = hub.asked.length;
+    expect(await resolveModelFolder('org/model', 'main')).toBe(snapshot);
+    expect(hub.asked).toHaveLength(requests);
+  });
+
+  it('fetches only what an earlier download did not reach', async () => {
+    await using folder = await temporaryFolder();
+    await using hub = await startHub(MODEL);
+    const repository = useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
+    const snapshot = await resolveModelFolder('org/model', 'main', { weights: false });
+    expect((await readdir(snapshot)).filter(name => name.endsWith('.safetensors'))).toEqual([]);
+    await rm(join(repository, 'refs'), { recursive: true });
+    hub.asked.length = 0;
+    await resolveModelFolder('org/model', 'main');
+    const fetched = new Set(
+      hub.asked.filter(path => path.includes('/resolve/')).map(path => path.split('/').at(-1)),
+    );
+    expect(fetched).toEqual(new Set(['model-1.safetensors', 'model-2.safetensors']));
+  });
+
+  it.each([
+    [
+      'a download that is cut short',
+      { ...MODEL, 'model-2.safetensors': 'secondCUT' },
+      /model-2\.safetensors ended after 2 of 9 bytes/,
+    ],
+    [
+      'weights of another format only',
+      { 'config.json': '{}', 'pytorch_model.bin': 'x' },
+      /no model\.safetensors.*safetensors format/,
+    ],
+  ])('refuses %s', async (_, files, says) => {
+    await using folder = await temporaryFolder();
+    await using hub = await startHub(files);
+    const repository = useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
+    await expect(resolveModelFolder('org/model', 'main')).rejects.toThrow(says);
+    expect(await readdir(repository)).not.toContain('refs');
+    expect((await readdir(join(repository, 'blobs'))).filter(name => name.startsWith('.'))).toEqual([]);
+  });
+
+  it('tells a wrong name from a missing token', async () => {
+    await using folder = await temporaryFolder();
+    await using hub = await startHub(MODEL);
+    useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
+    await expect(resolveModelFolder('org/other', 'main')).rejects.toThrow(
+      /Check the name, and that revision "main"/,
+    );
+    await expect(resolveModelFolder('org/private', 'main')).rejects.toThrow(/Set HF_TOKEN/);
+  });
+});

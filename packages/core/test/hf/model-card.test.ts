@@ -1,0 +1,81 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { parseConfig } from '../../src/config/load.js';
+import type { Config } from '../../src/config/schema.js';
+import { writeModelCard } from '../../src/hf/model-card.js';
+import { temporaryFolder } from '../support.js';
+
+function config(method: string, path: string): Config {
+  return parseConfig({
+    method,
+    model: { path },
+    data: { format: 'hh', train: ['pairs.jsonl'] },
+    loss: { lambda: 0.5 },
+    output: { folder: 'run' },
+  });
+}
+
+async function card(folder: string, config: Config, modelFolder: string) {
+  await writeModelCard(folder, {
+    config,
+    modelFolder,
+    reports: [
+      {
+        file: 'pairs.jsonl',
+        rows: 10,
+        used: 7,
+        skipped: { 'chosen equals rejected': 2, 'no prompt': 1 },
+        examples: [],
+      },
+      { file: 'more.jsonl', rows: 5, used: 5, skipped: {}, examples: [] },
+    ],
+    trainPairs: 12,
+    steps: 3,
+    metrics: { eval_loss: 0.123456789, 'eval_rewards/accuracies': 0.75 },
+    seconds: 90,
+  });
+  const text = await readFile(join(folder, 'README.md'), 'utf8');
+  return { text, frontMatter: parse(text.split('---\n')[1]!) as Record<string, unknown> };
+}
+
+describe('writeModelCard', () => {
+  it('tells method, data, results and settings, and credits a hub model', async () => {
+    await using folder = await temporaryFolder();
+    const base = join(folder.path, 'base');
+    await mkdir(base);
+    await writeFile(join(base, 'README.md'), '---\nlicense: apache-2.0\nlanguage: en\n---\n# Base\n');
+    const { text, frontMatter } = await card(folder.path, config('sr-dpo', 'org/base'), base);
+    expect(frontMatter).toEqual({
+      base_model: 'org/base',
+      library_name: 'transformers',
+      pipeline_tag: 'text-generation',
+      license: 'apache-2.0',
+      tags: ['sralign', 'sr-dpo', 'preference-optimization'],
+    });
+    expect(text).toContain('# org/base after self-refined DPO (Sr-DPO)');
+    expect(text).toContain('L = -log σ(β·m - λ·Δ)');
+    expect(text).toContain('λ = 0.5');
+    expect(text).toContain('12 pairs, 3 steps of 64 pairs');
+    expect(text).toContain('| pairs.jsonl | 10 | 7 | 2 chosen equals rejected; 1 no prompt |');
+    expect(text).toContain('| more.jsonl | 5 | 5 | - |');
+    expect(text).toContain('| eval_loss | 0.123457 |');
+    expect(text).toContain('The run took 90 s on ');
+    expect(text).toContain('2405.21040');
+    const settings = /## Settings\n\n```yaml\n(.*?)```/s.exec(text)![1]!;
+    expect(parse(settings)).toEqual(config('sr-dpo', 'org/base'));
+  });
+
+  it('claims neither hub model nor licence for a local folder without a card', async () => {
+    await using folder = await temporaryFolder();
+    const { text, frontMatter } = await card(folder.path, config('sft', folder.path), folder.path);
+    expect(frontMatter).toEqual({
+      library_name: 'transformers',
+      pipeline_tag: 'text-generation',
+      tags: ['sralign', 'sft'],
+    });
+    expect(text).toContain('L = -log π(y⁺|x)');
+    expect(text).not.toContain('Δ');
+  });
+});
