@@ -65,13 +65,11 @@
         'src/cpu/random.cc',
         'src/cpu/scratch.cc',
       ],
-      'defines': ['NAPI_VERSION=9'],
+      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS'],
+      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       # The order matters: where kernel files of several instruction sets bring the same inline function, the linker
       # keeps the first, and that must be one every processor can run.
-      'dependencies': [
-        '<!(node -p "require(\'node-addon-api\').targets"):node_addon_api_except',
-        'kernels_portable',
-      ],
+      'dependencies': ['kernels_portable'],
       'libraries': ['-ldnnl'],
       'ldflags': ['-fopenmp'],
       'conditions': [
