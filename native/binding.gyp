@@ -1,8 +1,9 @@
 # The CPU engine and the addon. scripts/build.mjs calls node-gyp with `onednn_prefix`, the folder that holds
-# include/dnnl.h. The CUDA backend is a shared library of its own (CMakeLists.txt).
+# include/dnnl.h, and `onednn_version`. The CUDA backend is a shared library of its own (CMakeLists.txt).
 {
   'variables': {
     'onednn_prefix%': '/usr',
+    'onednn_version%': '',
     # Compiled once per instruction set, each time into a namespace of its own (src/cpu/kernels.h).
     'kernel_sources': [
       'src/cpu/kernels/activation.cc',
@@ -65,7 +66,9 @@
         'src/cpu/random.cc',
         'src/cpu/scratch.cc',
       ],
-      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS'],
+      # The version of oneDNN is a define so that another one compiles everything again: make does not follow the
+      # headers of the system.
+      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', 'SRALIGN_ONEDNN_VERSION=<(onednn_version)'],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       # The order matters: where kernel files of several instruction sets bring the same inline function, the linker
       # keeps the first, and that must be one every processor can run.

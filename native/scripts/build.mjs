@@ -4,7 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findOneDnn, ONEDNN_HELP } from './onednn.mjs';
+import { findOneDnn, ONEDNN_HELP, oneDnnVersion, oneDnnVersionHeader } from './onednn.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const nodeGyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js');
@@ -14,14 +14,21 @@ function fail(message) {
   process.exit(1);
 }
 
-/** `configure` only when its result is missing or older than what it is made from; `build` is incremental anyway. */
-function mustConfigure() {
+/**
+ * `configure` only when its result is missing or older than what it is made from; `build` is incremental anyway.
+ * A package manager keeps the modification times of files it installs, so the time of the inode's change counts, too.
+ */
+function mustConfigure(versionHeader) {
   const result = path.join(root, 'build', 'Makefile');
   if (!existsSync(result)) return true;
   const made = statSync(result).mtimeMs;
-  return [path.join(root, 'binding.gyp'), fileURLToPath(import.meta.url), process.execPath].some(
-    source => statSync(source).mtimeMs > made,
-  );
+  const sources = [
+    path.join(root, 'binding.gyp'),
+    fileURLToPath(import.meta.url),
+    process.execPath,
+    versionHeader,
+  ];
+  return sources.some(source => Math.max(statSync(source).mtimeMs, statSync(source).ctimeMs) > made);
 }
 
 const oneDnn = findOneDnn();
@@ -44,5 +51,13 @@ function run(...args) {
   }
 }
 
-if (mustConfigure()) run('configure', ...options, '--', `-Donednn_prefix=${oneDnn}`);
+if (mustConfigure(oneDnnVersionHeader(oneDnn))) {
+  run(
+    'configure',
+    ...options,
+    '--',
+    `-Donednn_prefix=${oneDnn}`,
+    `-Donednn_version=${oneDnnVersion(oneDnn)}`,
+  );
+}
 run('build', ...options, '--jobs=max');
