@@ -1,10 +1,10 @@
 /** From what a user calls a model, a folder or a hub id, to a folder on this machine. */
-import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { environment } from '../config/env.js';
-import { ModelError } from '../errors.js';
-import { exists, streamFileAtomic, systemErrorCode } from '../files.js';
+import { ModelError, SralignError } from '../errors.js';
+import { exists, streamFileAtomic, systemErrorCode, writeFileAtomic } from '../files.js';
 import { SINGLE_FILE, weightFiles } from './safetensors.js';
 
 const HUB_ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
@@ -20,7 +20,7 @@ const COMPANIONS = /^[\w.-]+\.(json|jinja|model|txt)$|^tokenizer[\w.-]*$|^(LICEN
  *
  * @param revision branch, tag or commit of a hub model
  * @param options.weights false where the configuration and tokenizer are enough; default true
- * @throws ModelError when there is neither folder nor model, or the download fails
+ * @throws ModelError when there is neither folder nor model, or the download fails; RunError when the disk refuses
  */
 export async function resolveModelFolder(
   pathOrHubId: string,
@@ -76,8 +76,8 @@ async function download(id: string, revision: string, weights: boolean, reposito
     const snapshot = join(repository, 'snapshots', sha);
     const files = new Map<string, ListFileEntry>();
     for await (const entry of listFiles(source)) if (entry.type === 'file') files.set(entry.path, entry);
-    for (const name of files.keys()) {
-      if (COMPANIONS.test(name)) await fetchFile(source, files.get(name), name, repository);
+    for (const [name, entry] of files) {
+      if (COMPANIONS.test(name)) await fetchFile(source, entry, name, repository);
     }
     if (weights) {
       const names = files.has(SINGLE_FILE) ? [SINGLE_FILE] : await weightFiles(snapshot);
@@ -86,11 +86,11 @@ async function download(id: string, revision: string, weights: boolean, reposito
     if (revision !== sha) {
       const ref = join(repository, 'refs', revision);
       await mkdir(dirname(ref), { recursive: true });
-      await writeFile(ref, sha);
+      await writeFileAtomic(ref, sha);
     }
     return snapshot;
   } catch (cause) {
-    if (cause instanceof ModelError) throw cause;
+    if (cause instanceof SralignError) throw cause;
     throw new ModelError(
       `There is no such folder, and the download from ${hfEndpoint} failed (${describe(cause)}).`,
       { file: id, hint: hintFor(cause, revision), cause },

@@ -31,11 +31,13 @@ export interface Sources {
  * @throws ModelError, DataError, ConfigError naming the file, row and field
  */
 export async function prepareSources(config: Config): Promise<Sources> {
-  const modelFolder = await resolveModelFolder(config.model.path, config.model.revision);
+  const modelFolder = await resolveModelFolder(config.model.path, config.model.revision, {
+    weights: config.model.init === 'pretrained',
+  });
   const tokenizerFolder =
     config.model.tokenizer === null
       ? modelFolder
-      : await resolveModelFolder(config.model.tokenizer, config.model.revision);
+      : await resolveModelFolder(config.model.tokenizer, config.model.revision, { weights: false });
   const spec = await readModelSpec(modelFolder);
   const tokenizer = await loadTokenizer(tokenizerFolder);
   const encode = async (files: readonly string[], maxPairs: number | null): Promise<EncodedDataset> => {

@@ -104,9 +104,12 @@ async function writeProgram(folder: string): Promise<string> {
   return program;
 }
 
-async function untilItSays(writer: ChildProcess, text: string): Promise<void> {
-  for await (const chunk of writer.stdout!) if (String(chunk).includes(text)) return;
-  throw new Error(`The writer ended without saying "${text}".`);
+/** Waits until the writer says `text`; its output stays open, so that it does not end by itself. */
+function untilItSays(writer: ChildProcess, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    writer.stdout!.on('data', chunk => String(chunk).includes(text) && resolve());
+    writer.once('exit', () => reject(new Error(`The writer ended without saying "${text}".`)));
+  });
 }
 
 async function kill(writer: ChildProcess): Promise<void> {
