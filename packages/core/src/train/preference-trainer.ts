@@ -21,6 +21,7 @@ import { Optimizer, type OptimizerOptions } from '../optim/optimizer.js';
 import type { AnswerLogps } from '../reference/cache.js';
 import { forwardFlops, measureMatmulFlops } from './flops.js';
 import { PairMetrics } from './pair-metrics.js';
+import { letOthersRun } from './yield.js';
 
 /** A pair with what the reference says of it. */
 export interface TrainingPair {
@@ -60,10 +61,16 @@ export class PreferenceTrainer {
   /**
    * Trains on a batch: microbatches, accumulation, clipping, update.
    *
+   * @param signal aborting it ends the step between microbatches
    * @returns the metrics of the step, before the update
-   * @throws RunError when the loss or the gradient is not finite; the weights are then those before the step
+   * @throws RunError when the loss or the gradient is not finite, the signal's reason when it is aborted; the weights
+   *   are then those before the step
    */
-  async step(pairs: readonly TrainingPair[], learningRate: number): Promise<Record<string, number>> {
+  async step(
+    pairs: readonly TrainingPair[],
+    learningRate: number,
+    signal?: AbortSignal,
+  ): Promise<Record<string, number>> {
     const startMs = performance.now();
     const times = { augmentedMs: 0, forwardMs: 0, backwardMs: 0 };
     const metrics = new PairMetrics(this.options);
@@ -71,8 +78,7 @@ export class PreferenceTrainer {
     this.model.zeroGradients();
     for (let start = 0; start < pairs.length; start += this.options.microbatchPairs) {
       this.accumulate(pairs.slice(start, start + this.options.microbatchPairs), weight, metrics, times);
-      // Lets timers, signals and progress run between microbatches.
-      await new Promise(resolve => setImmediate(resolve));
+      await letOthersRun(signal);
     }
     const updateMs = performance.now();
     const norm = gradientNorm(this.model.parameters);
@@ -94,13 +100,21 @@ export class PreferenceTrainer {
     };
   }
 
-  /** Loss and metrics of pairs without training on them; the augmented view too where its reference is given. */
-  async evaluate(pairs: readonly TrainingPair[], batchPairs: number): Promise<Record<string, number>> {
+  /**
+   * Loss and metrics of pairs without training on them; the augmented view too where its reference is given.
+   *
+   * @throws the signal's reason when it is aborted
+   */
+  async evaluate(
+    pairs: readonly TrainingPair[],
+    batchPairs: number,
+    signal?: AbortSignal,
+  ): Promise<Record<string, number>> {
     const metrics = new PairMetrics(this.options);
     const weight = 1 / this.lossTerms(pairs);
     for (let start = 0; start < pairs.length; start += batchPairs) {
       this.evaluateBatch(pairs.slice(start, start + batchPairs), weight, metrics);
-      await new Promise(resolve => setImmediate(resolve));
+      await letOthersRun(signal);
     }
     return metrics.means();
   }

@@ -1,7 +1,6 @@
 /** From a configuration to everything a run needs: model, encoded pairs and their reference log-probs. */
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { setThreads, threads } from '@sralign/native';
+import { setThreads } from '@sralign/native';
 import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
 import type { ReadReport } from '../data/rows.js';
@@ -15,6 +14,7 @@ import { type EncodedDataset, type EncodedPair, encodePairs } from '../tokens/en
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import type { TrainEvent } from './events.js';
 import type { TrainingPair } from './preference-trainer.js';
+import { letOthersRun } from './yield.js';
 
 export interface Sources {
   readonly modelFolder: string;
@@ -65,9 +65,8 @@ export async function prepareSources(config: Config): Promise<Sources> {
 }
 
 /** Sets the number of compute threads: training.threads, OMP_NUM_THREADS, or the processors this process may use. */
-export function configureThreads(count: number | null): number {
-  if (count !== null) setThreads(Math.min(count, availableParallelism() * 4));
-  return threads();
+export function configureThreads(count: number | null): void {
+  if (count !== null) setThreads(count);
 }
 
 /** The model a run starts from. */
@@ -89,7 +88,8 @@ export interface ReferenceViews {
  * reference.model names another).
  *
  * @param initialPolicy the policy at step 0; null when the run resumes and the policy has moved on
- * @throws CheckpointError when the cache does not match
+ * @param signal aborting it stops between batches; what was computed stays in the cache
+ * @throws CheckpointError when the cache does not match; the signal's reason when it is aborted
  */
 export async function attachReference(
   config: Config,
@@ -97,6 +97,7 @@ export async function attachReference(
   initialPolicy: CausalLM | null,
   datasets: readonly { readonly dataset: EncodedDataset; readonly views: ReferenceViews }[],
   onEvent: (event: TrainEvent) => void,
+  signal?: AbortSignal,
 ): Promise<TrainingPair[][]> {
   if (!datasets.some(({ views }) => views.plain || views.augmented)) {
     return datasets.map(({ dataset }) => dataset.pairs.map(tokens => trainingPair(tokens)));
@@ -127,7 +128,7 @@ export async function attachReference(
         onEvent({ type: 'reference', donePairs: cached ? totalPairs : 0, totalPairs, cached });
         return cache.fill(model, request, batchPairs, async donePairs => {
           onEvent({ type: 'reference', donePairs, totalPairs, cached: false });
-          await new Promise(resolve => setImmediate(resolve));
+          await letOthersRun(signal);
         });
       };
       const plain = views.plain ? await logpsOf('plain') : null;

@@ -1,6 +1,7 @@
 /** A whole run: data, model, reference, steps, evaluation, checkpoints, final model. Reads as the list of what happens. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { threads } from '@sralign/native';
 import { parse } from 'yaml';
 import { writeFolder } from '../checkpoint/commit.js';
 import {
@@ -12,13 +13,14 @@ import {
 } from '../checkpoint/run-folder.js';
 import { stringifyConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
-import { Sampler } from '../data/sampler.js';
+import { Sampler, type SamplerState } from '../data/sampler.js';
 import { CheckpointError, RunError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { writeModelCard } from '../hf/model-card.js';
 import { isRefined } from '../loss/preference.js';
 import { MetricsJsonl } from '../metrics/jsonl.js';
 import { TensorboardWriter } from '../metrics/tensorboard.js';
+import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel } from '../model/load.js';
 import { saveModel } from '../model/save.js';
 import { scheduleFactor } from '../optim/schedule.js';
@@ -31,14 +33,20 @@ import {
   prepareSources,
   type Sources,
 } from './prepare.js';
-import { checkResumable, loadOptimizerState, readTrainerState, saveTrainerState } from './state.js';
+import {
+  checkResumable,
+  loadOptimizerState,
+  readTrainerState,
+  saveTrainerState,
+  type TrainerState,
+} from './state.js';
 
 export interface TrainOptions {
   /** Continue the run in output.folder from its last checkpoint. */
   readonly resume?: boolean;
   /** Delete the run in output.folder first. */
   readonly overwrite?: boolean;
-  /** Aborting ends the run after the current step with a checkpoint. */
+  /** Aborting ends the run with a checkpoint: between microbatches, whose step is then done again on resuming. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TrainEvent) => void;
 }
@@ -50,11 +58,25 @@ export interface TrainOptions {
  * @throws ConfigError, DataError, ModelError, CheckpointError before anything is written; RunError while running
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
-  const run = await Run.start(config, options);
+  const startedMs = performance.now();
   try {
-    return await run.finish();
-  } finally {
-    run.close();
+    const run = await Run.start(config, options);
+    try {
+      return await run.finish();
+    } finally {
+      run.close();
+    }
+  } catch (error) {
+    if (options.signal?.aborted !== true || error !== options.signal.reason) throw error;
+    // Before the first step there is nothing to save but the reference log-probs, which are on disk already.
+    const result = {
+      runFolder: config.output.folder,
+      finalFolder: null,
+      interrupted: true,
+      seconds: (performance.now() - startedMs) / 1000,
+    };
+    options.onEvent?.({ type: 'end', step: 0, ...result });
+    return { ...result, steps: 0, metrics: {} };
   }
 }
 
@@ -62,6 +84,8 @@ class Run {
   private readonly startedMs = performance.now();
   private metrics: Readonly<Record<string, number>> = {};
   private lastCheckpointStep: number | null;
+  /** Of the sampler after the last complete step. */
+  private position: SamplerState;
 
   private constructor(
     private readonly config: Config,
@@ -77,14 +101,13 @@ class Run {
     private readonly tensorboard: TensorboardWriter | null,
   ) {
     this.lastCheckpointStep = step === 0 ? null : step;
+    this.position = sampler.state;
   }
 
   static async start(config: Config, options: TrainOptions): Promise<Run> {
-    const folder = config.output.folder;
-    const onEvent = options.onEvent ?? (() => {});
     const mode = { resume: options.resume === true, overwrite: options.overwrite === true };
-    await checkRunFolder(folder, mode);
-    const threads = configureThreads(config.training.threads);
+    await checkRunFolder(config.output.folder, mode);
+    configureThreads(config.training.threads);
     const sources = await prepareSources(config);
     const resumed = mode.resume ? await findCheckpoint(config) : null;
     const state = resumed && (await readTrainerState(resumed.folder));
@@ -92,7 +115,25 @@ class Run {
       resumed === null
         ? await loadInitialModel(config, sources.modelFolder)
         : await loadModel(resumed.folder, { dtype: config.training.dtype });
-    await createRunFolder(folder, mode);
+    try {
+      return await Run.withModel(config, options, sources, model, resumed?.folder ?? null, state);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  }
+
+  private static async withModel(
+    config: Config,
+    options: TrainOptions,
+    sources: Sources,
+    model: CausalLM,
+    resumedFolder: string | null,
+    state: TrainerState | null,
+  ): Promise<Run> {
+    const folder = config.output.folder;
+    const onEvent = options.onEvent ?? (() => {});
+    await createRunFolder(folder, { overwrite: options.overwrite === true });
     await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
 
     const { train: trainSet, evaluation } = sources;
@@ -108,7 +149,7 @@ class Run {
       parameters: model.parameterCount,
       device: 'cpu',
       dtype: config.training.dtype,
-      threads,
+      threads: threads(),
       reports: sources.reports,
     });
     const preference = config.method !== 'sft';
@@ -119,8 +160,14 @@ class Run {
         ? []
         : [{ dataset: evaluation, views: { plain: preference, augmented: preference } }]),
     ];
-    const initialPolicy = resumed === null ? model : null;
-    const [trainPairs, evalPairs] = await attachReference(config, sources, initialPolicy, datasets, onEvent);
+    const [trainPairs, evalPairs] = await attachReference(
+      config,
+      sources,
+      resumedFolder === null ? model : null,
+      datasets,
+      onEvent,
+      options.signal,
+    );
 
     const trainer = new PreferenceTrainer(model, trainSet.sharedAugmentation, {
       method: config.method,
@@ -130,7 +177,7 @@ class Run {
       maxGradNorm,
       microbatchPairs: microbatchPairs ?? batchPairs,
     });
-    if (resumed !== null) await loadOptimizerState(resumed.folder, trainer.optimizer, state!.step);
+    if (resumedFolder !== null) await loadOptimizerState(resumedFolder, trainer.optimizer, state!.step);
     const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
     const log = await MetricsJsonl.open(join(folder, 'metrics.jsonl'), state?.step ?? null);
     const tensorboard = config.logging.tensorboard ? new TensorboardWriter(join(folder, 'runs')) : null;
@@ -151,16 +198,23 @@ class Run {
 
   async finish(): Promise<TrainResult> {
     const { evaluation, checkpoint, logging } = this.config;
-    if (this.step === 0 && evaluation.atStart) await this.evaluate();
-    while (this.step < this.totalSteps) {
-      if (this.options.signal?.aborted) return this.interrupt();
-      await this.trainStep(logging.everySteps);
-      const atEnd = this.step === this.totalSteps;
-      if (isDue(evaluation.everySteps, this.step) || atEnd) await this.evaluate();
-      if (isDue(checkpoint.everySteps, this.step) || atEnd) await this.checkpoint();
+    const { signal } = this.options;
+    try {
+      if (this.step === 0 && evaluation.atStart) await this.evaluate(signal);
+      while (this.step < this.totalSteps) {
+        signal?.throwIfAborted();
+        await this.trainStep(logging.everySteps);
+        const atEnd = this.step === this.totalSteps;
+        // Not interrupted, so that a resumed run has the record of every evaluation.
+        if (isDue(evaluation.everySteps, this.step) || atEnd) await this.evaluate();
+        if (isDue(checkpoint.everySteps, this.step) || atEnd) await this.checkpoint();
+      }
+    } catch (error) {
+      if (signal?.aborted !== true || error !== signal.reason) throw error;
+      await this.checkpoint();
+      return this.end(true, null);
     }
-    const finalFolder = await this.writeFinalModel();
-    return this.end(false, finalFolder);
+    return this.end(false, await this.writeFinalModel());
   }
 
   close(): void {
@@ -175,20 +229,21 @@ class Run {
     const learningRate = optimizer.learningRate * scheduleFactor(schedule, this.step, this.totalSteps);
     let metrics: Record<string, number>;
     try {
-      metrics = { ...(await this.trainer.step(pairs, learningRate)), epoch };
+      metrics = { ...(await this.trainer.step(pairs, learningRate, this.options.signal)), epoch };
     } catch (error) {
       throw error instanceof RunError ? this.stepError(error) : error;
     }
     this.step++;
+    this.position = this.sampler.state;
     this.metrics = metrics;
     if (isDue(logEverySteps, this.step) || this.step === this.totalSteps) this.record(metrics);
     this.emit({ type: 'step', step: this.step, totalSteps: this.totalSteps, metrics });
   }
 
-  private async evaluate(): Promise<void> {
+  private async evaluate(signal?: AbortSignal): Promise<void> {
     if (this.evalPairs.length === 0) return;
     const startMs = performance.now();
-    const means = await this.trainer.evaluate(this.evalPairs, this.config.evaluation.batchPairs);
+    const means = await this.trainer.evaluate(this.evalPairs, this.config.evaluation.batchPairs, signal);
     means['time/evaluation_ms'] = performance.now() - startMs;
     const metrics = Object.fromEntries(Object.entries(means).map(([name, value]) => [`eval_${name}`, value]));
     this.metrics = metrics;
@@ -204,7 +259,7 @@ class Run {
   private async checkpoint(): Promise<void> {
     if (this.lastCheckpointStep === this.step) return;
     const folder = checkpointFolder(this.config.output.folder, this.step);
-    const state = { step: this.step, sampler: this.sampler.state };
+    const state = { step: this.step, sampler: this.position };
     await writeFolder(folder, temporary =>
       saveTrainerState(temporary, this.trainer.model, this.trainer.optimizer, state, this.sources),
     );
@@ -229,11 +284,6 @@ class Run {
       });
     });
     return folder;
-  }
-
-  private async interrupt(): Promise<TrainResult> {
-    await this.checkpoint();
-    return this.end(true, null);
   }
 
   private end(interrupted: boolean, finalFolder: string | null): TrainResult {

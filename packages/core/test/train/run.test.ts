@@ -41,6 +41,19 @@ async function curve(folder: string): Promise<unknown[]> {
   );
 }
 
+/** A signal that is aborted when it is looked at for the n-th time. */
+function abortAtCheck(checks: number): AbortSignal {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const check = signal.throwIfAborted.bind(signal);
+  let left = checks;
+  signal.throwIfAborted = () => {
+    if (--left === 0) controller.abort();
+    check();
+  };
+  return signal;
+}
+
 const finalWeights = (folder: string): Promise<Buffer> =>
   readFile(join(folder, 'final', 'model.safetensors'));
 
@@ -83,6 +96,28 @@ describe('train', () => {
     expect(second).toMatchObject({ interrupted: false, steps: 12 });
     expect((await finalWeights(cut)).equals(await finalWeights(whole))).toBe(true);
     expect(await curve(cut)).toEqual(await curve(whole));
+  });
+
+  it('can be interrupted anywhere: in the reference pass, in an evaluation, between microbatches', async () => {
+    await using folder = await temporaryFolder();
+    const [whole, cut] = [join(folder.path, 'whole'), join(folder.path, 'cut')];
+    const settings = {
+      training: { maxSteps: 3, batchPairs: 4, microbatchPairs: 1 },
+      data: { format: 'hh', train: [harmless], eval: [harmless], maxTrainPairs: 6, maxEvalPairs: 4 },
+    };
+    await train(config(whole, settings));
+    const steps: number[] = [];
+    for (const checks of [3, 20, 2, 1, 8, 2, 4, 3, Number.POSITIVE_INFINITY]) {
+      const result = await train(config(cut, settings), {
+        resume: steps.length > 0,
+        signal: abortAtCheck(checks),
+      });
+      steps.push(result.interrupted ? result.steps : -1);
+    }
+    // In the reference pass, in the first evaluation, then inside steps 1, 2 and 3.
+    expect(new Set(steps)).toEqual(new Set([0, 1, 2, -1]));
+    expect(await curve(cut)).toEqual(await curve(whole));
+    expect((await finalWeights(cut)).equals(await finalWeights(whole))).toBe(true);
   });
 
   it('continues bit for bit from an older checkpoint when the newest work was lost', async () => {
