@@ -107,7 +107,7 @@ describe('train', () => {
     };
     await train(config(whole, settings));
     const steps: number[] = [];
-    for (const checks of [3, 20, 2, 1, 8, 2, 4, 3, Number.POSITIVE_INFINITY]) {
+    for (const checks of [3, 11, 1, 8, 2, 4, 3, Number.POSITIVE_INFINITY]) {
       const result = await train(config(cut, settings), {
         resume: steps.length > 0,
         signal: abortAtCheck(checks),
