@@ -257,7 +257,8 @@ class Run {
   }
 
   private async checkpoint(): Promise<void> {
-    if (this.lastCheckpointStep === this.step) return;
+    // Step 0 is the initial model, from which a run without checkpoints starts anyway.
+    if (this.step === 0 || this.lastCheckpointStep === this.step) return;
     const folder = checkpointFolder(this.config.output.folder, this.step);
     const state = { step: this.step, sampler: this.position };
     await writeFolder(folder, temporary =>
