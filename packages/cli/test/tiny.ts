@@ -17,7 +17,7 @@ data:
 tokens: { maxTokens: 160, maxPromptTokens: 96, longPrompt: drop }
 augmentation: { maxTokens: 144 }
 schedule: { warmupSteps: 0 }
-training: { batchPairs: 4, maxSteps: 4 }
+training: { batchPairs: 4, maxSteps: 4, threads: 1 }
 optimizer: { learningRate: 1e-4 }
 evaluation: { everySteps: 2 }
 output: { folder: ${JSON.stringify(folder.join('run'))} }

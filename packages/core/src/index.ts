@@ -29,5 +29,6 @@ export {
   type TrainingPair,
 } from './train/preference-trainer.js';
 export { type TrainOptions, train } from './train/trainer.js';
+export { withReference } from './train/with-reference.js';
 export type { QuantityReport, VerifyReport } from './verify/report.js';
 export { verifyCase } from './verify/verify.js';
