@@ -95,8 +95,8 @@ void panelGradients(const Geometry& g, const BackwardScratch& s, int64_t panel, 
   }
   weights += seen.first * kPanel;
   dScores += seen.first * kPanel;
-  timesPanel<N>(g, s.keys + seen.first * g.padded, count, s.queries + row * g.padded, weights);
-  timesPanel<N>(g, s.values + seen.first * g.padded, count, s.dOuts + row * g.padded, dScores);
+  timesPanel<N>(g.dim, g.padded, s.keys + seen.first * g.padded, count, s.queries + row * g.padded, weights);
+  timesPanel<N>(g.dim, g.padded, s.values + seen.first * g.padded, count, s.dOuts + row * g.padded, dScores);
   maskScores<N>(g, s.positions + row, start + seen.first, count, weights);
   Vf logSumExp[N], delta[N], one[N];
   for (int n = 0; n < N; ++n) {
@@ -112,7 +112,8 @@ void panelGradients(const Geometry& g, const BackwardScratch& s, int64_t panel, 
       store(dScores + at, weight * (load(dScores + at) - delta[n]));
     }
   }
-  addTransposed<N>(g, s.keys + seen.first * g.padded, count, dScores, one, s.dQueries + row * g.padded);
+  addTransposed<N>(g.dim, g.padded, s.keys + seen.first * g.padded, count, dScores, one,
+                   s.dQueries + row * g.padded);
 }
 
 // sums [keys, Dp] at rows local[j] += weights^T rows, over all panels: dV from P and dO, dK from dS and Q.

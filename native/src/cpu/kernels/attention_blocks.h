@@ -3,31 +3,20 @@
 // Shapes: D = headDim, Dp = D rounded up to whole vectors, R = query rows of a block, L = length of a chain.
 //
 // The heads that share one key head (a group) are computed together: a query row is one (token, head of the
-// group), in the order token first. Rows lie in the LANES of vectors: a panel holds kPanel rows as
-// [Dp][kPanel], so that scores come out as [keys][kPanel], softmax runs down a column with no sum across
-// lanes, and neither keys nor values have to be transposed: they are copied (widened) once per block and
-// enter the products as broadcast scalars.
+// group), in the order token first. How rows and keys lie in memory: attention_tiles.h.
 #pragma once
 
 #include <omp.h>
 
-#include <utility>
-
 #include "../scratch.h"
+#include "attention_tiles.h"
 #include "kernels_isa.h"
-#include "simd.h"
 
 namespace sralign::cpu::SRALIGN_ISA {
 
-constexpr int kPanel = 2 * kLanes;  // query rows of a panel
 constexpr int64_t kMostRows = 128;  // query rows of a block, unless one token's group is larger
 constexpr int64_t kKeys = 96;       // keys of a block
 constexpr float kLowest = -1e30f;   // below any score, and finite: a difference of two is no NaN
-#if defined(__AVX512F__)
-constexpr int kAccumulators = 24;  // of 32 vector registers
-#else
-constexpr int kAccumulators = 12;  // of 16
-#endif
 
 static inline int64_t roundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -35,9 +24,9 @@ static inline int64_t roundUp(int64_t value, int64_t multiple) {
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// ---- working memory
-// ----------------------------------------------------------------------------------------- Hands out
-// consecutive, 64-byte aligned parts of one buffer. Without a buffer it only measures.
+// ---- working memory ----
+
+// Hands out consecutive, 64-byte aligned parts of one buffer. Without a buffer it only measures.
 struct Arena {
   char* base;
   size_t used = 0;
@@ -57,8 +46,8 @@ static inline char* scratchForThreads(size_t bytes) {
       scratch(ScratchSlot::attention, bytes * static_cast<size_t>(omp_get_max_threads())));
 }
 
-// ---- geometry
-// -----------------------------------------------------------------------------------------------
+// ---- geometry ----
+
 struct Geometry {
   HeadShape heads;
   int64_t group, dim, padded, window;
@@ -98,6 +87,14 @@ static inline void readRow(const Matrix& from, int64_t row, int64_t column, int6
     for (int64_t d = 0; d < count; ++d) to[d] = source[d] * scale;
   }
 }
+// Rows of a head lie far apart, often on pages of their own, where the processor does not look ahead by
+// itself.
+constexpr int64_t kRowsAhead = 6;
+static inline void prefetchRow(const Matrix& from, int64_t row, int64_t column, int64_t count) {
+  const int64_t size = from.dtype == DType::bf16 ? 2 : 4;
+  const char* at = static_cast<const char*>(from.data) + (row * from.width + column) * size;
+  for (int64_t byte = 0; byte < count * size; byte += 64) __builtin_prefetch(at + byte);
+}
 static inline void writeRow(const Matrix& to, int64_t row, int64_t column, int64_t count, const float* from) {
   const int64_t at = row * to.width + column;
   if (to.dtype == DType::bf16) {
@@ -109,9 +106,9 @@ static inline void writeRow(const Matrix& to, int64_t row, int64_t column, int64
   }
 }
 
-// ---- query rows
-// --------------------------------------------------------------------------------------------- `count`
-// tokens from row `token` on, the first at chain position `position`, for the group of one key head.
+// ---- query rows ----
+
+// `count` tokens from row `token` on, the first at chain position `position`, for the group of one key head.
 struct QueryBlock {
   int64_t token, position, count, kvHead;
 };
@@ -128,8 +125,10 @@ static inline void readRows(const Geometry& g, const QueryBlock& block, const Ma
   float* row = rows;
   for (int64_t t = 0; t < block.count; ++t) {
     for (int64_t i = 0; i < g.group; ++i, row += g.padded) {
-      const int64_t head = block.kvHead * g.group + i;
-      readRow(from, block.token + t, perHead ? head * g.dim : g.heads.queryOffset(head), g.dim, scale, row);
+      const int64_t head = block.kvHead * g.group + i,
+                    column = perHead ? head * g.dim : g.heads.queryOffset(head);
+      if (t + kRowsAhead < block.count) prefetchRow(from, block.token + t + kRowsAhead, column, g.dim);
+      readRow(from, block.token + t, column, g.dim, scale, row);
       for (int64_t d = g.dim; d < g.padded; ++d) row[d] = 0;
     }
   }
@@ -156,123 +155,9 @@ static inline void fillPositions(const Geometry& g, const QueryBlock& block, int
   for (int64_t r = rows; r < all; ++r) positions[r] = static_cast<int32_t>(block.position + block.count - 1);
 }
 
-// ---- transposition
-// ------------------------------------------------------------------------------------------ Exchanges the
-// blocks of `kStep` lanes off the diagonal of two vectors.
-template <int kStep, int... kLane>
-static inline void exchange(Vf& a, Vf& b, std::integer_sequence<int, kLane...>) {
-  const Vf low = __builtin_shufflevector(a, b, ((kLane & kStep) != 0 ? kLanes + kLane - kStep : kLane)...);
-  const Vf high = __builtin_shufflevector(a, b, ((kLane & kStep) != 0 ? kLanes + kLane : kLane + kStep)...);
-  a = low;
-  b = high;
-}
-template <int kStep>
-static inline void exchangeAll(Vf (&v)[kLanes]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) {
-    if ((i & kStep) == 0) exchange<kStep>(v[i], v[i + kStep], std::make_integer_sequence<int, kLanes>());
-  }
-  if constexpr (kStep > 1) exchangeAll<kStep / 2>(v);
-}
-static inline void transposeSquare(const float* from, int64_t fromStride, float* to, int64_t toStride) {
-  Vf v[kLanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) v[i] = load(from + i * fromStride);
-  exchangeAll<kLanes / 2>(v);
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) store(to + i * toStride, v[i]);
-}
-// rows [panels * kPanel, Dp] <-> panels [panels][Dp][kPanel]
-static inline void rowsToPanels(const float* rows, int64_t panels, int64_t padded, float* out) {
-  for (int64_t r = 0; r < panels * kPanel; r += kLanes) {
-    float* panel = out + r / kPanel * kPanel * padded + r % kPanel;
-    for (int64_t d = 0; d < padded; d += kLanes)
-      transposeSquare(rows + r * padded + d, padded, panel + d * kPanel, kPanel);
-  }
-}
-static inline void panelsToRows(const float* panels, int64_t count, int64_t padded, float* rows) {
-  for (int64_t r = 0; r < count * kPanel; r += kLanes) {
-    const float* panel = panels + r / kPanel * kPanel * padded + r % kPanel;
-    for (int64_t d = 0; d < padded; d += kLanes)
-      transposeSquare(panel + d * kPanel, kPanel, rows + r * padded + d, padded);
-  }
-}
+// ---- what a panel sees ----
 
-// ---- products
-// ----------------------------------------------------------------------------------------------- sums[i][n]
-// += sum_k a[i * aRow + k * aDepth] * b[k * bRow + n]: M rows by N vectors, all sums in registers.
-template <int M, int N>
-static inline void multiply(const float* a, int64_t aRow, int64_t aDepth, const float* b, int64_t bRow,
-                            int64_t depth, Vf (&sums)[M][N]) {
-  for (int64_t k = 0; k < depth; ++k) {
-    Vf right[N];
-#pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) right[n] = load(b + k * bRow + n * kLanes);
-#pragma GCC unroll 24
-    for (int i = 0; i < M; ++i) {
-      const Vf left = splat(a[i * aRow + k * aDepth]);
-#pragma GCC unroll 2
-      for (int n = 0; n < N; ++n) sums[i][n] += left * right[n];
-    }
-  }
-}
-
-// Covers `rows` with tiles as tall as the registers allow: calls tile.operator()<M>(firstRow).
-template <int N, typename Tile>
-static inline void forEachTile(int64_t rows, Tile&& tile) {
-  constexpr int kTall = kAccumulators / N;
-  int64_t i = 0;
-  for (; i + kTall <= rows; i += kTall) tile.template operator()<kTall>(i);
-  if constexpr (kTall > 8) {
-    for (; i + 8 <= rows; i += 8) tile.template operator()<8>(i);
-  }
-  for (; i + 4 <= rows; i += 4) tile.template operator()<4>(i);
-  if (i + 2 <= rows) {
-    tile.template operator()<2>(i);
-    i += 2;
-  }
-  if (i < rows) tile.template operator()<1>(i);
-}
-
-// out [keys][kPanel] = rows of a [keys, Dp] times a panel [Dp][kPanel]: scores from keys, and dP from values.
-template <int N>
-static inline void timesPanel(const Geometry& g, const float* a, int64_t keys, const float* panel,
-                              float* out) {
-  forEachTile<N>(keys, [&]<int M>(int64_t j) {
-    Vf sums[M][N] = {};
-    multiply<M, N>(a + j * g.padded, g.padded, 1, panel, kPanel, g.dim, sums);
-#pragma GCC unroll 24
-    for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
-      for (int n = 0; n < N; ++n) store(out + (j + i) * kPanel + n * kLanes, sums[i][n]);
-    }
-  });
-}
-
-// panel [Dp][kPanel] = panel * correction + a^T weights: a [keys, Dp], weights [keys][kPanel]. Outputs from
-// values, and dQ from keys.
-template <int N>
-static inline void addTransposed(const Geometry& g, const float* a, int64_t keys, const float* weights,
-                                 const Vf (&correction)[N], float* panel) {
-  forEachTile<N>(g.dim, [&]<int M>(int64_t d) {
-    Vf sums[M][N];
-#pragma GCC unroll 24
-    for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
-      for (int n = 0; n < N; ++n) sums[i][n] = load(panel + (d + i) * kPanel + n * kLanes) * correction[n];
-    }
-    multiply<M, N>(a + d, 1, g.padded, weights, kPanel, keys, sums);
-#pragma GCC unroll 24
-    for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
-      for (int n = 0; n < N; ++n) store(panel + (d + i) * kPanel + n * kLanes, sums[i][n]);
-    }
-  });
-}
-
-// ---- what a panel sees
-// -------------------------------------------------------------------------------------- The keys [first,
-// end) of a block starting at chain position `start` that some row of the panel sees.
+// The keys [first, end) of a block starting at chain position `start` that some row of the panel sees.
 struct Visible {
   int64_t first, end;
 };
@@ -309,8 +194,9 @@ static inline int64_t firstVisible(const Geometry& g, const QueryBlock& block) {
   return g.window > 0 ? most(0, block.position - g.window + 1) : 0;
 }
 
-// ---- the forward pass of one block
-// -------------------------------------------------------------------------- Keys and values by row: row
+// ---- the forward pass of one block ----
+
+// Keys and values by row: row
 // chain[c] holds what sits at chain position c.
 struct KeyRows {
   Matrix keys, values;
@@ -321,6 +207,11 @@ struct KeyRows {
 static inline void readKeys(const Geometry& g, const KeyRows& from, int64_t start, int64_t count, float* keys,
                             float* values) {
   for (int64_t j = 0; j < count; ++j) {
+    if (j + kRowsAhead < count) {
+      const int64_t ahead = from.chain[start + j + kRowsAhead];
+      prefetchRow(from.keys, ahead, from.keyColumn, g.dim);
+      prefetchRow(from.values, ahead, from.valueColumn, g.dim);
+    }
     const int64_t row = from.chain[start + j];
     readRow(from.keys, row, from.keyColumn, g.dim, 1.0f, keys + j * g.padded);
     readRow(from.values, row, from.valueColumn, g.dim, 1.0f, values + j * g.padded);
@@ -351,7 +242,7 @@ template <int N>
 static inline void attendPanel(const Geometry& g, const ForwardScratch& s, int64_t panel, int64_t start,
                                Visible seen) {
   const int64_t keys = seen.end - seen.first, row = panel * kPanel;
-  timesPanel<N>(g, s.keys + seen.first * g.padded, keys, s.queries + row * g.padded, s.scores);
+  timesPanel<N>(g.dim, g.padded, s.keys + seen.first * g.padded, keys, s.queries + row * g.padded, s.scores);
   maskScores<N>(g, s.positions + row, start + seen.first, keys, s.scores);
   Vf highest[N], correction[N], total[N];
   for (int n = 0; n < N; ++n) highest[n] = load(s.highest + row + n * kLanes);
@@ -374,7 +265,7 @@ static inline void attendPanel(const Geometry& g, const ForwardScratch& s, int64
     store(s.highest + row + n * kLanes, highest[n]);
     store(s.total + row + n * kLanes, total[n]);
   }
-  addTransposed<N>(g, s.values + seen.first * g.padded, keys, s.scores, correction,
+  addTransposed<N>(g.dim, g.padded, s.values + seen.first * g.padded, keys, s.scores, correction,
                    s.outputs + row * g.padded);
 }
 

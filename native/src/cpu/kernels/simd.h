@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -85,15 +86,22 @@ static inline Vf min(Vf a, Vf b) {
 #endif
 }
 
-static inline float sum(Vf v) {
-  float total = 0;
-  for (int i = 0; i < kLanes; ++i) total += v[i];
-  return total;
+// v with its halves, quarters, ... exchanged: lane i gets lane i xor kStep.
+template <int kStep, int... kLane>
+static inline Vf exchangeLanes(Vf v, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(v, v, (kLane ^ kStep)...);
 }
+template <int kStep = kLanes / 2>
+static inline float sum(Vf v) {
+  v += exchangeLanes<kStep>(v, std::make_integer_sequence<int, kLanes>());
+  if constexpr (kStep > 1) return sum<kStep / 2>(v);
+  return v[0];
+}
+template <int kStep = kLanes / 2>
 static inline float largest(Vf v) {
-  float value = v[0];
-  for (int i = 1; i < kLanes; ++i) value = v[i] > value ? v[i] : value;
-  return value;
+  v = max(v, exchangeLanes<kStep>(v, std::make_integer_sequence<int, kLanes>()));
+  if constexpr (kStep > 1) return largest<kStep / 2>(v);
+  return v[0];
 }
 
 // e^x within 1.5 units in the last place. Results below 1.7e-38 are 0 (no slow subnormal numbers), those
