@@ -15,5 +15,7 @@ it('trains with Sr-DPO and leaves a model folder', async () => {
   expect(losses).toHaveLength(5);
   expect(losses.at(-1)).toBeLessThan(losses[0]!);
   const model = folder.join('runs/api');
-  expect(await sralign(['generate', model, '--prompt', 'Once', '--max-new-tokens', '2'])).toMatchObject({ code: 0 });
+  expect(await sralign(['generate', model, '--prompt', 'Once', '--max-new-tokens', '2'])).toMatchObject({
+    code: 0,
+  });
 });

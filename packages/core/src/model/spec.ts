@@ -191,7 +191,7 @@ class ConfigFields {
     if (dimensions <= 0 || dimensions > headDim || dimensions % 2 !== 0) {
       this.fail('partial_rotary_factor', `must rotate an even part of a head of ${headDim}`, fraction);
     }
-    const kind = nested['rope_type'] ?? nested['type'] ?? 'default';
+    const kind = nested.rope_type ?? nested.type ?? 'default';
     const number = (key: string): number =>
       this.optionalNumber(key, nested) ?? this.fail(key, `is needed by rope_type ${String(kind)}`, undefined);
     if (kind === 'default') return { theta, dimensions, llama3: null, linearFactor: 1 };

@@ -232,8 +232,8 @@ class Verification {
     const norms: number[] = [];
     for (let step = 0; step < run.losses.length; step++) {
       const metrics = await trainer.step(this.trainingPairs(), run.lr);
-      losses.push(metrics['loss']!);
-      norms.push(metrics['grad_norm']!);
+      losses.push(metrics.loss!);
+      norms.push(metrics.grad_norm!);
     }
     const { losses: lossTolerance, gradientNorm: normTolerance, weights } = this.tolerances;
     const reports = [

@@ -67,8 +67,8 @@ describe('the identities of the method', () => {
   ] as const)('%s: policy = reference gives margin 0, refinement 0 and loss %d', async (method, loss) => {
     const { model, trainer } = await setup({ method });
     const metrics = await trainer.step(withReference(model, fixedPairs(5)), 0);
-    expect(metrics['loss']).toBeCloseTo(loss, 5);
-    expect(metrics['margin']).toBe(0);
+    expect(metrics.loss).toBeCloseTo(loss, 5);
+    expect(metrics.margin).toBe(0);
     expect(metrics['rewards/accuracies']).toBe(0);
     if (method.startsWith('sr')) expect(metrics['sr/delta']).toBe(0);
   });
@@ -90,9 +90,9 @@ describe('the identities of the method', () => {
     const pairs = withReference(model, fixedPairs(5), empty);
     await trainer.step(pairs, 1e-2);
     const metrics = await trainer.step(pairs, 1e-2);
-    expect(Math.abs(metrics['margin']!)).toBeGreaterThan(0.01);
-    expect(metrics['sr/delta']).toBeCloseTo(0.1 * metrics['margin']!, 5);
-    expect(metrics['sr/augmented_margin']).toBeCloseTo(metrics['margin']!, 4);
+    expect(Math.abs(metrics.margin!)).toBeGreaterThan(0.01);
+    expect(metrics['sr/delta']).toBeCloseTo(0.1 * metrics.margin!, 5);
+    expect(metrics['sr/augmented_margin']).toBeCloseTo(metrics.margin!, 4);
   });
 
   it('no gradient flows through the refinement: the gradient is that of a constant shift', async () => {
@@ -110,7 +110,7 @@ describe('the identities of the method', () => {
     const a = await refined.trainer.step([moved], 0);
     const b = await plain.trainer.step([pair!], 0);
     // D = beta * 20 = 2 and m = 0: (0 - 2 - 5) / (0 - 5).
-    expect(a['grad_norm']! / b['grad_norm']!).toBeCloseTo(7 / 5, 4);
+    expect(a.grad_norm! / b.grad_norm!).toBeCloseTo(7 / 5, 4);
   });
 });
 
@@ -121,7 +121,7 @@ describe('training', () => {
     const first = await trainer.step(pairs, 3e-3);
     let last = first;
     for (let step = 0; step < 15; step++) last = await trainer.step(pairs, 3e-3);
-    expect(last['loss']!).toBeLessThan(0.8 * first['loss']!);
+    expect(last.loss!).toBeLessThan(0.8 * first.loss!);
     if (method !== 'sft') expect(last['rewards/accuracies']).toBe(1);
   });
 
@@ -132,8 +132,8 @@ describe('training', () => {
       const pairs = withReference(whole.model, fixedPairs(5));
       const a = await whole.trainer.step(pairs, 1e-3);
       const b = await split.trainer.step(pairs, 1e-3);
-      expect(b['loss']).toBeCloseTo(a['loss']!, 5);
-      expect(b['grad_norm']! / a['grad_norm']!).toBeCloseTo(1, 5);
+      expect(b.loss).toBeCloseTo(a.loss!, 5);
+      expect(b.grad_norm! / a.grad_norm!).toBeCloseTo(1, 5);
     }
   });
 
@@ -183,6 +183,6 @@ describe('training', () => {
     await expect(step).rejects.toThrow(RunError);
     await expect(step).rejects.toThrow(/pairs\.jsonl:2 is NaN/);
     expect(weights(model).equals(before)).toBe(true);
-    expect((await trainer.step(pairs, 1e-3))['loss']).toBeCloseTo(Math.log(2), 5);
+    expect((await trainer.step(pairs, 1e-3)).loss).toBeCloseTo(Math.log(2), 5);
   });
 });

@@ -79,7 +79,7 @@ describe('train', () => {
     expect(types.filter(type => type === 'step')).toHaveLength(12);
     expect(types.filter(type => type === 'evaluate')).toHaveLength(4);
     const [atStart] = await readMetrics(join(run, 'metrics.jsonl'));
-    expect(atStart!['eval_loss']).toBeCloseTo(Math.log(2), 4);
+    expect(atStart!.eval_loss).toBeCloseTo(Math.log(2), 4);
   });
 
   it('continues bit for bit after an interruption', async () => {
@@ -169,7 +169,7 @@ describe('train', () => {
         training: { maxSteps: 2, batchPairs: 4 },
       }),
     );
-    expect(result.metrics['eval_margin']).not.toBe(0);
+    expect(result.metrics.eval_margin).not.toBe(0);
   });
 
   it('writes nothing when the data cannot be read', async () => {
