@@ -45,10 +45,8 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
   const core = await import('@sralign/core');
   const config = await core.loadConfig(file, options.set);
   const { rows, reports } = await core.readPreferenceRows(config.data.train, config.data.format);
-  const folder = await core.resolveModelFolder(
-    config.model.tokenizer ?? config.model.path,
-    config.model.revision,
-  );
+  const source = config.model.tokenizer ?? config.model.path;
+  const folder = await core.resolveModelFolder(source, config.model.revision, { weights: false });
   const tokenizer = await core.loadTokenizer(folder);
   const encoding = { policy: config.tokens, augmentation: config.augmentation };
   for (const row of rows.slice(0, options.rows))
