@@ -196,8 +196,7 @@ static inline int64_t firstVisible(const Geometry& g, const QueryBlock& block) {
 
 // ---- the forward pass of one block ----
 
-// Keys and values by row: row
-// chain[c] holds what sits at chain position c.
+// Keys and values by row: row chain[c] holds what sits at chain position c.
 struct KeyRows {
   Matrix keys, values;
   int64_t keyColumn, valueColumn;
