@@ -191,7 +191,7 @@ export class PreferenceTrainer {
     const logps = {
       policy: policy.toFloat32Array(),
       reference,
-      augmentedPolicy: augmentedPolicy?.toFloat32Array(),
+      augmentedPolicy: augmentedPolicy?.toFloat32Array() ?? null,
       augmentedReference,
     };
     metrics.add(output, logps, weight);
