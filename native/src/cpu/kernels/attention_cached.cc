@@ -121,7 +121,7 @@ void addValues(const float* weights, const T* values, int64_t stride, int64_t di
 // before the next: rows are wide, and their pages should be visited once.
 template <typename T>
 void attendToken(const AttentionCachedArgs& args, const Geometry& g, const T* keyCache, const T* valueCache) {
-  constexpr int64_t kRows = 16;
+  constexpr int64_t kRows = 16, kWorthThreads = 100'000;
   const int64_t heads = g.heads.heads, stride = args.keyCache.shape[1], rows = args.start + 1;
   const int64_t first = g.window > 0 ? most(0, rows - g.window) : 0, count = rows - first;
   const int64_t scoreWidth = roundUp(count, kLanes);
@@ -140,7 +140,7 @@ void attendToken(const AttentionCachedArgs& args, const Geometry& g, const T* ke
 
   const Matrix qkv = matrixOf(args.qkv);
   const int64_t shares = least(heads, omp_get_max_threads());
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (2 * count * heads * g.dim > kWorthThreads)
   for (int64_t share = 0; share < shares; ++share) {
     const int64_t from = heads * share / shares, to = heads * (share + 1) / shares;
     for (int64_t h = from; h < to; ++h) {

@@ -62,7 +62,7 @@ struct SquaredDistances {
 template <bool kCentered, typename T>
 void forward(const float* x, const float* weight, const float* bias, float epsilon, int64_t rows,
              int64_t width, T* out, float* means, float* rstds) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows > 1)
   for (int64_t t = 0; t < rows; ++t) {
     const float* row = x + t * width;
     T* target = out + t * width;

@@ -32,7 +32,7 @@ void rotate(const RotaryArgs& args, T* qkv) {
   const int64_t tokens = args.qkv.shape[0], rowWidth = args.qkv.shape[1], half = args.cosines.shape[1];
   const float direction = args.inverse ? -1.0f : 1.0f;
   const int32_t* positions = args.positions.i32();
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (tokens > 1)
   for (int64_t t = 0; t < tokens; ++t) {
     T* row = qkv + t * rowWidth;
     const float* cosines = args.cosines.f32() + positions[t] * half;
