@@ -28,7 +28,9 @@ const ORDER = [
 ];
 
 it('imports follow the flow of data, and no folder is missing from it', () => {
-  const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.ts'));
+  const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter(name =>
+    name.endsWith('.ts'),
+  );
   const violations: string[] = [];
   for (const file of files) {
     const own = ORDER.indexOf(file.split(sep)[0]!);
