@@ -40,10 +40,8 @@ async function run(
     if (event.type === 'evaluate') evaluations.push({ step: event.step, metrics: event.metrics });
     if (event.type === 'step') speeds.push(event.metrics.tokens_per_second ?? 0);
   };
-  const startMs = performance.now();
-  const { interrupted } = await train(config, { signal, onEvent });
+  const { interrupted, seconds } = await train(config, { signal, onEvent });
   if (interrupted) return null;
-  const seconds = (performance.now() - startMs) / 1000;
   const tokensPerSecond = speeds.reduce((sum, speed) => sum + speed, 0) / speeds.length;
   return { name, folder, seconds, tokensPerSecond, evaluations };
 }

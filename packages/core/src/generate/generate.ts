@@ -3,7 +3,7 @@ import { linear, Scope, Tensor, unscoped } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
 import { ConfigError } from '../errors.js';
 import type { CausalLM, KeyValueCache } from '../model/causal-lm.js';
-import type { Tokenizer } from '../tokens/tokenizer.js';
+import { encodeWithoutBos, type Tokenizer } from '../tokens/tokenizer.js';
 import { type SamplingOptions, TokenSampler } from './sampling.js';
 
 export interface GenerateOptions extends SamplingOptions {
@@ -54,7 +54,7 @@ export async function* generateText(
   options: GenerateOptions & { readonly prompt: string },
 ): AsyncGenerator<string> {
   const bos = tokenizer.bosTokenId === null ? [] : [tokenizer.bosTokenId];
-  const promptTokens = [...bos, ...tokenizer.encode(options.prompt)];
+  const promptTokens = [...bos, ...encodeWithoutBos(tokenizer, options.prompt)];
   const promptText = tokenizer.decode(promptTokens, { skipSpecialTokens: true });
   const tokens = [...promptTokens];
   let given = promptText.length;

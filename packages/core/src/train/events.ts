@@ -46,5 +46,6 @@ export interface TrainResult {
   readonly interrupted: boolean;
   /** The last evaluation's metrics, or the last step's. */
   readonly metrics: Readonly<Record<string, number>>;
+  /** Of the whole call: reading, the reference and evaluation included. */
   readonly seconds: number;
 }

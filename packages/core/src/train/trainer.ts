@@ -60,7 +60,7 @@ export interface TrainOptions {
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
   const startedMs = performance.now();
   try {
-    const run = await Run.start(config, options);
+    const run = await Run.start(config, options, startedMs);
     try {
       return await run.finish();
     } finally {
@@ -81,7 +81,6 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
 }
 
 class Run {
-  private readonly startedMs = performance.now();
   private metrics: Readonly<Record<string, number>> = {};
   private lastCheckpointStep: number | null;
   /** Of the sampler after the last complete step. */
@@ -97,6 +96,7 @@ class Run {
     private readonly sampler: Sampler,
     private step: number,
     private readonly totalSteps: number,
+    private readonly startedMs: number,
     private readonly log: MetricsJsonl,
     private readonly tensorboard: TensorboardWriter | null,
   ) {
@@ -104,7 +104,7 @@ class Run {
     this.position = sampler.state;
   }
 
-  static async start(config: Config, options: TrainOptions): Promise<Run> {
+  static async start(config: Config, options: TrainOptions, startedMs: number): Promise<Run> {
     const mode = { resume: options.resume === true, overwrite: options.overwrite === true };
     await checkRunFolder(config.output.folder, mode);
     configureThreads(config.training.threads);
@@ -116,7 +116,7 @@ class Run {
         ? await loadInitialModel(config, sources.modelFolder)
         : await loadModel(resumed.folder, { dtype: config.training.dtype });
     try {
-      return await Run.withModel(config, options, sources, model, resumed?.folder ?? null, state);
+      return await Run.withModel(config, options, startedMs, sources, model, resumed?.folder ?? null, state);
     } catch (error) {
       model.dispose();
       throw error;
@@ -126,6 +126,7 @@ class Run {
   private static async withModel(
     config: Config,
     options: TrainOptions,
+    startedMs: number,
     sources: Sources,
     model: CausalLM,
     resumedFolder: string | null,
@@ -191,6 +192,7 @@ class Run {
       sampler,
       state?.step ?? 0,
       totalSteps,
+      startedMs,
       log,
       tensorboard,
     );
