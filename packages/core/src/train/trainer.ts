@@ -11,10 +11,11 @@ import {
   latestCheckpoint,
   pruneCheckpoints,
 } from '../checkpoint/run-folder.js';
+import { environment } from '../config/env.js';
 import { stringifyConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { Sampler, type SamplerState } from '../data/sampler.js';
-import { CheckpointError, RunError } from '../errors.js';
+import { CheckpointError, ConfigError, RunError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { writeModelCard } from '../hf/model-card.js';
 import { isRefined } from '../loss/preference.js';
@@ -106,6 +107,7 @@ class Run {
 
   static async start(config: Config, options: TrainOptions, startedMs: number): Promise<Run> {
     const mode = { resume: options.resume === true, overwrite: options.overwrite === true };
+    refuseSeveralProcesses();
     await checkRunFolder(config.output.folder, mode);
     configureThreads(config.training.threads);
     const sources = await prepareSources(config);
@@ -310,6 +312,15 @@ class Run {
   private emit(event: TrainEvent): void {
     this.options.onEvent?.(event);
   }
+}
+
+/** A launcher that starts several ranks would make them overwrite each other's run. */
+function refuseSeveralProcesses(): void {
+  const { worldSize } = environment();
+  if (worldSize === 1) return;
+  throw new ConfigError(`WORLD_SIZE is ${worldSize}, but a run of this release is one process.`, {
+    hint: 'Start one process, without WORLD_SIZE.',
+  });
 }
 
 const isDue = (everySteps: number | null, step: number): boolean =>

@@ -1,7 +1,7 @@
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
 import type { Config } from '../../src/config/schema.js';
 import { readMetrics } from '../../src/metrics/jsonl.js';
@@ -170,6 +170,14 @@ describe('train', () => {
       }),
     );
     expect(result.metrics.eval_margin).not.toBe(0);
+  });
+
+  it('refuses to be one of several processes', async () => {
+    await using folder = await temporaryFolder();
+    vi.stubEnv('WORLD_SIZE', '2');
+    await expect(train(config(join(folder.path, 'run')))).rejects.toThrow(/WORLD_SIZE is 2/);
+    vi.unstubAllEnvs();
+    expect(await readdir(folder.path)).toEqual([]);
   });
 
   it('writes nothing when the data cannot be read', async () => {
