@@ -10,6 +10,17 @@ const metricsOf = (run: string): Record<string, number>[] =>
     line => JSON.parse(line) as Record<string, number>,
   );
 
+/** Two finished runs have the same metrics, the clock's aside, and the same weights. */
+function expectSameRun(a: TemporaryFolder, b: TemporaryFolder): void {
+  const withoutTimes = (of: TemporaryFolder): unknown =>
+    metricsOf(of.join('run')).map(record =>
+      Object.fromEntries(Object.entries(record).filter(([name]) => !/time|tokens_per_second|mfu/.test(name))),
+    );
+  expect(withoutTimes(a)).toEqual(withoutTimes(b));
+  const weights = (of: TemporaryFolder): Buffer => readFileSync(of.join('run/final/model.safetensors'));
+  expect(weights(a).equals(weights(b))).toBe(true);
+}
+
 describe('sralign train', () => {
   it('leaves a run folder with a model that generates, and prints a result a program can read', async () => {
     using folder = new TemporaryFolder();
@@ -83,15 +94,26 @@ describe('sralign train', () => {
     const resumed = await sralign(['train', config, ...more, '--resume']);
     expect(resumed.stderr).toMatch(/resumed from step \d+/);
     expect(resumed.code).toBe(0);
-    const withoutTimes = (run: string): unknown =>
-      metricsOf(run).map(record =>
-        Object.fromEntries(
-          Object.entries(record).filter(([name]) => !/time|tokens_per_second|mfu/.test(name)),
-        ),
-      );
-    expect(withoutTimes(parted.join('run'))).toEqual(withoutTimes(whole.join('run')));
-    const weights = (of: TemporaryFolder): Buffer => readFileSync(of.join('run/final/model.safetensors'));
-    expect(weights(parted).equals(weights(whole))).toBe(true);
+    expectSameRun(parted, whole);
+  });
+
+  it('goes on to the same numbers after being killed, twice', async () => {
+    using whole = new TemporaryFolder();
+    const more = ['--set', 'training.maxSteps=12', '--set', 'checkpoint.everySteps=2'];
+    expect(await sralign(['train', tinyConfig(whole), ...more])).toMatchObject({ code: 0 });
+
+    using killed = new TemporaryFolder();
+    const config = tinyConfig(killed);
+    const killAt = (step: number, ...resume: string[]): Promise<unknown> =>
+      sralign(['train', config, ...more, ...resume], undefined, child => {
+        child.stderr!.on('data', (text: string) => {
+          if (text.includes(`step ${step}/12`)) child.kill('SIGKILL');
+        });
+      });
+    expect(await killAt(5)).toMatchObject({ code: null });
+    expect(await killAt(10, '--resume')).toMatchObject({ code: null });
+    expect(await sralign(['train', config, ...more, '--resume'])).toMatchObject({ code: 0 });
+    expectSameRun(killed, whole);
   });
 
   it('refuses a folder that holds a run, and replaces it when told to', async () => {
