@@ -23,7 +23,7 @@ export function offsets(h: HeadShape, head: number): { query: number; key: numbe
 }
 
 /** For every token the tokens it sees, itself last. */
-export function visibleTokens(segments: Segments, window: number): number[][] {
+function visibleTokens(segments: Segments, window: number): number[][] {
   const chain = (segment: number): number[] => {
     if (segment < 0) return [];
     const [start, length, parent] = segments[segment]!;

@@ -1,5 +1,5 @@
 /** Small models, pairs and folders that several tests share. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -90,12 +90,4 @@ export function fixedPairs(count: number, vocabularySize = 101, seed = 7): PairT
 export async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'sralign-test-'));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
-}
-
-/** A model folder with only a config.json, for models with random weights. */
-export async function writeConfigFolder(
-  folder: string,
-  config: Readonly<Record<string, unknown>>,
-): Promise<void> {
-  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
 }

@@ -14,47 +14,32 @@ export interface Environment {
   readonly hfHubOffline: boolean;
   /** HF_ENDPOINT: address of the hub. */
   readonly hfEndpoint: string;
-  /** NO_COLOR: plain terminal output. */
-  readonly noColor: boolean;
-  /** RANK: index of this process among all, from 0. */
-  readonly rank: number;
   /** WORLD_SIZE: number of processes. */
   readonly worldSize: number;
-  /** LOCAL_RANK: index of this process on its machine, from 0. */
-  readonly localRank: number;
 }
 
 /**
  * Reads the environment. An empty variable counts as not set.
  *
- * @throws ConfigError when RANK, WORLD_SIZE or LOCAL_RANK is not a number in range
+ * @throws ConfigError when WORLD_SIZE is not a whole number of at least 1
  */
 export function environment(): Environment {
   const read = (name: string): string | undefined => process.env[name] || undefined;
   const cacheHome = read('XDG_CACHE_HOME') ?? join(homedir(), '.cache');
   const hfHome = read('HF_HOME') ?? join(cacheHome, 'huggingface');
   const hfToken = read('HF_TOKEN');
-  const worldSize = readInteger('WORLD_SIZE', read('WORLD_SIZE'), 1, 1, Number.MAX_SAFE_INTEGER);
+  const worldSize = Number(read('WORLD_SIZE') ?? 1);
+  if (!Number.isSafeInteger(worldSize) || worldSize < 1) {
+    throw new ConfigError(`The environment variable WORLD_SIZE is "${read('WORLD_SIZE')}".`, {
+      hint: 'Expected a whole number from 1.',
+    });
+  }
   return {
     hfHome,
     hfHubCache: read('HF_HUB_CACHE') ?? join(hfHome, 'hub'),
     ...(hfToken === undefined ? {} : { hfToken }),
     hfHubOffline: /^(1|true|yes|on)$/i.test(read('HF_HUB_OFFLINE') ?? ''),
     hfEndpoint: read('HF_ENDPOINT') ?? 'https://huggingface.co',
-    noColor: read('NO_COLOR') !== undefined,
     worldSize,
-    rank: readInteger('RANK', read('RANK'), 0, 0, worldSize - 1),
-    localRank: readInteger('LOCAL_RANK', read('LOCAL_RANK'), 0, 0, worldSize - 1),
   };
-}
-
-function readInteger(name: string, value: string | undefined, fallback: number, min: number, max: number) {
-  if (value === undefined) return fallback;
-  const number = Number(value);
-  if (!Number.isInteger(number) || number < min || number > max) {
-    throw new ConfigError(`The environment variable ${name} is "${value}".`, {
-      hint: `Expected a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}.`,
-    });
-  }
-  return number;
 }

@@ -196,7 +196,7 @@ const trainingSchema = z.strictObject({
     'torch_dtype',
   ),
   threads: key(
-    count().nullable().default(null),
+    z.int().min(1).max(1024).nullable().default(null),
     'CPU threads; null: OMP_NUM_THREADS, or all processors this process may use.',
   ),
 });

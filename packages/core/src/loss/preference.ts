@@ -44,7 +44,7 @@ export interface PreferenceInput {
 }
 
 export interface PreferenceOutput {
-  /** f32 [B]: the loss of each pair (SFT by token: divided by its number of response tokens). */
+  /** f32 [B]: the loss of each pair, not weighted; for SFT the summed negative log-prob, whatever the reduction. */
   readonly losses: Float32Array;
   /** f32 [B]: m; zeros for SFT. */
   readonly margins: Float32Array;
