@@ -10,6 +10,7 @@ export default defineConfig({
   test: {
     include: ['native/test/**/*.test.ts', 'packages/*/test/**/*.test.ts'],
     pool: 'forks',
+    setupFiles: ['vitest.setup.ts'],
     testTimeout: 60_000,
     // Test files run beside each other, so each keeps to one thread unless it asks for more.
     env: { OMP_NUM_THREADS: '1' },

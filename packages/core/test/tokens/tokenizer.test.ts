@@ -89,7 +89,8 @@ describe('loadTokenizer', () => {
 });
 
 describe('encode and decode', () => {
-  const texts = fc.string({ unit: 'grapheme', maxLength: 60 });
+  // SentencePiece writes a space as U+2581, so a text that holds that character comes back with a space.
+  const texts = fc.string({ unit: 'grapheme', maxLength: 60 }).filter(text => !text.includes('\u2581'));
 
   it('give back every text, in one piece or in two', () => {
     fc.assert(
