@@ -77,12 +77,15 @@ export interface NativeBinding {
   cast(x: Id, out: Id): void;
   scale(x: Id, factor: number): void;
   linearLogprob(
-    ...args: [hidden: Id, weight: Id, rows: Id, targetRows: Id, labels: Id, logps: Id, logSumExp: Id]
+    ...args: [
+      ...[hidden: Id, weight: Id, rows: Id, targetRows: Id, labels: Id],
+      ...[logps: Id, logSumExp: Id, logits: Id],
+    ]
   ): void;
   linearLogprobBackward(
     ...args: [
       ...[hidden: Id, weight: Id, rows: Id, targetRows: Id, labels: Id, logSumExp: Id],
-      ...[dLogps: Id, dHidden: Id, dWeight: Id],
+      ...[dLogps: Id, dHidden: Id, dWeight: Id, logits: Id],
     ]
   ): void;
   logprobGather(logits: Id, labels: Id, logps: Id, logSumExp: Id): void;

@@ -187,8 +187,10 @@ struct ScaleArgs {
 
 // ---- log-probabilities
 // -------------------------------------------------------------------------------------- logps[i] = log
-// softmax(hidden[rows[targetRows[i]]] weight^T)[labels[i]], in chunks of rows: the [M, V] logits never exist
-// whole, forward or backward (the backward computes each chunk again).
+// softmax(hidden[rows[targetRows[i]]] weight^T)[labels[i]], panel by panel. Without `logits` the [M, V]
+// logits never exist whole, and the backward computes each panel again. With `logits` the forward leaves them
+// there and the backward takes them from there, overwriting them: for rows few enough that the memory does
+// not matter.
 struct LinearLogprobArgs {
   TensorView hidden;      // f32|bf16 [T, H]
   TensorView weight;      // same type [V, H]
@@ -197,12 +199,14 @@ struct LinearLogprobArgs {
   TensorView labels;      // i32 [R], each in [0, V)
   TensorView logps;       // f32 [R]
   TensorView logSumExp;   // f32 [M]
+  TensorView logits;      // f32 [M, V], optional
 };
 struct LinearLogprobBackwardArgs {
   TensorView hidden, weight, rows, targetRows, labels, logSumExp;
   TensorView dLogps;   // f32 [R]
-  TensorView dHidden;  // type of hidden [T, H], overwritten (zero outside `rows`)
+  TensorView dHidden;  // type of hidden [T, H]; `rows` are overwritten, the others are left
   TensorView dWeight;  // f32 [V, H], +=
+  TensorView logits;   // f32 [M, V] as the forward left it, optional; overwritten
 };
 // The same from logits that exist: logps[i] = logits[i][labels[i]] - logsumexp(logits[i]). A label of -1
 // masks a row: log-prob 0, gradient 0.

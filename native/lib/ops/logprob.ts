@@ -17,11 +17,12 @@ export interface LinearLogprobArgs {
   logps: Tensor;
   /** f32 [M], written, for the backward pass. */
   logSumExp: Tensor;
+  /** f32 [M, V], written: keeps the logits for the backward pass. Without it they never exist whole. */
+  logits?: Tensor | undefined;
 }
 
 /**
- * `logps[i] = log softmax(hidden[rows[targetRows[i]]] weight^T)[labels[i]]`, in chunks of rows: the [M, V] logits never
- * exist whole.
+ * `logps[i] = log softmax(hidden[rows[targetRows[i]]] weight^T)[labels[i]]`, panel by panel of the logits.
  * @throws RangeError for an index outside its range
  */
 export function linearLogprob(args: LinearLogprobArgs): void {
@@ -33,7 +34,11 @@ export function linearLogprob(args: LinearLogprobArgs): void {
   const labels = call.input('labels', I32, ['R']);
   const logps = call.output('logps', F32, ['R']);
   const logSumExp = call.output('logSumExp', F32, ['M']);
-  native().linearLogprob(hidden.id, weight.id, rows.id, targetRows.id, labels.id, logps.id, logSumExp.id);
+  const logits = call.optionalOutput('logits', F32, ['M', 'V']);
+  native().linearLogprob(
+    ...[hidden.id, weight.id, rows.id, targetRows.id, labels.id],
+    ...[logps.id, logSumExp.id, logits?.id ?? 0],
+  );
 }
 
 export interface LinearLogprobBackwardArgs {
@@ -46,13 +51,15 @@ export interface LinearLogprobBackwardArgs {
   logSumExp: Tensor;
   /** f32 [R]. */
   dLogps: Tensor;
-  /** Type of `hidden`, [T, H], written; zero outside `rows`. */
+  /** Type of `hidden`, [T, H]: the rows named by `rows` are written, the others left as they are. */
   dHidden: Tensor;
   /** f32 [V, H], added to. */
   dWeight: Tensor;
+  /** f32 [M, V] as `linearLogprob` left it, overwritten; without it the logits are computed again. */
+  logits?: Tensor | undefined;
 }
 
-/** Gradients of `linearLogprob`; each chunk of logits is computed again. @throws RangeError as `linearLogprob` does */
+/** Gradients of `linearLogprob`. @throws RangeError as `linearLogprob` does */
 export function linearLogprobBackward(args: LinearLogprobBackwardArgs): void {
   const call = new Call('linearLogprobBackward', args);
   const hidden = call.input('hidden', COMPUTE, ['T', 'H']);
@@ -64,18 +71,10 @@ export function linearLogprobBackward(args: LinearLogprobBackwardArgs): void {
   const dLogps = call.input('dLogps', F32, ['R']);
   const dHidden = call.output('dHidden', [hidden.dtype], ['T', 'H']);
   const dWeight = call.output('dWeight', F32, ['V', 'H']);
+  const logits = call.optionalOutput('logits', F32, ['M', 'V']);
   native().linearLogprobBackward(
-    ...[
-      hidden.id,
-      weight.id,
-      rows.id,
-      targetRows.id,
-      labels.id,
-      logSumExp.id,
-      dLogps.id,
-      dHidden.id,
-      dWeight.id,
-    ],
+    ...[hidden.id, weight.id, rows.id, targetRows.id, labels.id, logSumExp.id],
+    ...[dLogps.id, dHidden.id, dWeight.id, logits?.id ?? 0],
   );
 }
 

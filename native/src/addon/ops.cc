@@ -64,11 +64,12 @@ CastArgs cast(Arguments& a) { return {a.tensor(), a.tensor()}; }
 ScaleArgs scale(Arguments& a) { return {a.tensor(), static_cast<float>(a.number())}; }
 
 LinearLogprobArgs linearLogprob(Arguments& a) {
-  return {a.tensor(), a.tensor(), a.tensor(), a.tensor(), a.tensor(), a.tensor(), a.tensor()};
+  return {a.tensor(), a.tensor(), a.tensor(), a.tensor(),
+          a.tensor(), a.tensor(), a.tensor(), a.optionalTensor()};
 }
 LinearLogprobBackwardArgs linearLogprobBackward(Arguments& a) {
   return {a.tensor(), a.tensor(), a.tensor(), a.tensor(), a.tensor(),
-          a.tensor(), a.tensor(), a.tensor(), a.tensor()};
+          a.tensor(), a.tensor(), a.tensor(), a.tensor(), a.optionalTensor()};
 }
 LogprobGatherArgs logprobGather(Arguments& a) { return {a.tensor(), a.tensor(), a.tensor(), a.tensor()}; }
 LogprobGatherBackwardArgs logprobGatherBackward(Arguments& a) {

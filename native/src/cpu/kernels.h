@@ -10,17 +10,24 @@
 
 namespace sralign::cpu {
 
-// One chunk of the fused linear + log-prob: `logits` f32 [m, V] of rows [firstRow, firstRow+m) of `rows`.
-struct LogprobChunkArgs {
-  float* logits = nullptr;
-  int64_t firstRow = 0, rowCount = 0, vocabulary = 0;
-  const int32_t* targetRows = nullptr;  // [R], the range [firstTarget, lastTarget) belongs to this chunk
-  const int32_t* labels = nullptr;
-  int64_t firstTarget = 0, lastTarget = 0;
-  float* logSumExp = nullptr;     // [M]: written forward, read backward
-  float* logps = nullptr;         // [R], forward
-  const float* dLogps = nullptr;  // [R], backward
-  TensorView dLogits;             // f32|bf16 [m, V], backward; f32 may be `logits` itself
+// One panel of the fused linear + log-prob: columns [firstColumn, firstColumn+columns) of the logits of rows
+// [firstRow, firstRow+rowCount) of `rows`. A row's panels come in the order of their columns.
+struct LogprobPanelArgs {
+  float* logits = nullptr;  // [rowCount, columns], `logitsStride` elements from row to row
+  int64_t logitsStride = 0;
+  int64_t firstRow = 0, rowCount = 0, firstColumn = 0, columns = 0;
+  const int32_t* targetRows = nullptr;  // [R]
+  const int32_t* labels = nullptr;      // [R]
+  int64_t targetCount = 0;
+  // Forward: what the panels so far give. The log-sum-exp of a row is highest + log(total).
+  float* highest = nullptr;  // [M], -inf before the first panel
+  double* total = nullptr;   // [M], 0 before the first panel: sum of exp(logit - highest)
+  float* logps = nullptr;    // [R]: receives the logit of a label that lies in this panel
+  // Backward.
+  const float* logSumExp = nullptr;  // [M]
+  const float* dLogps = nullptr;     // [R]
+  TensorView dLogits;                // f32|bf16 [rowCount, columns]; f32 may be `logits` itself
+  int64_t dLogitsStride = 0;
 };
 
 struct Kernels {
@@ -45,8 +52,8 @@ struct Kernels {
   void (*biasFill)(const TensorView& bias, const TensorView& out);  // out f32 [T, N] = bias in every row
   void (*biasBackward)(const TensorView& dOut,
                        const TensorView& dBias);  // dBias f32 [N] += column sums of dOut
-  void (*logprobChunk)(const LogprobChunkArgs&);
-  void (*logprobChunkBackward)(const LogprobChunkArgs&);
+  void (*logprobPanel)(const LogprobPanelArgs&);
+  void (*logprobPanelBackward)(const LogprobPanelArgs&);
   void (*logprobGather)(const LogprobGatherArgs&);
   void (*logprobGatherBackward)(const LogprobGatherBackwardArgs&);
   void (*rmsprop)(const RmspropArgs&);

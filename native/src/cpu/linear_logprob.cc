@@ -1,8 +1,11 @@
 #include "linear_logprob.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
+#include "../core/convert.h"
 #include "matmul.h"
 #include "scratch.h"
 
@@ -10,14 +13,16 @@ namespace sralign::cpu {
 
 namespace {
 
-// A chunk's logits should stay in the last-level cache between the product that writes them and the softmax
-// that reads them; below 16 rows the product itself gets slow.
-constexpr int64_t kChunkBytes = int64_t{16} << 20;
-constexpr int64_t kLeastRows = 16;
+// A panel's logits should stay in the last-level cache between the product that writes them and the softmax
+// that reads them. Many rows share one reading of the weights; a panel ends where the softmax's own blocks
+// end, so that the sums do not depend on how wide it is.
+constexpr int64_t kPanelBytes = int64_t{16} << 20;
+constexpr int64_t kMostRows = 2048;
+constexpr int64_t kColumnStep = 2048;
 
-int64_t rowsPerChunk(int64_t vocabulary, int64_t rows) {
-  const int64_t fitting = kChunkBytes / (vocabulary * static_cast<int64_t>(sizeof(float)));
-  return std::min(rows, std::max(fitting, kLeastRows));
+int64_t widestPanel(int64_t rows, int64_t vocabulary) {
+  const int64_t fitting = kPanelBytes / (rows * static_cast<int64_t>(sizeof(float)));
+  return std::min(vocabulary, std::max(fitting / kColumnStep, int64_t{1}) * kColumnStep);
 }
 
 TensorView scratchMatrix(ScratchSlot slot, DType dtype, int64_t rows, int64_t columns) {
@@ -26,125 +31,169 @@ TensorView scratchMatrix(ScratchSlot slot, DType dtype, int64_t rows, int64_t co
   return view;
 }
 
-char* rowOf(const TensorView& matrix, int64_t row) {
-  return static_cast<char*>(matrix.data) + row * matrix.shape[1] * sizeOf(matrix.dtype);
+// The address of element [row, column].
+char* at(const TensorView& matrix, int64_t row, int64_t column = 0) {
+  return static_cast<char*>(matrix.data) + (row * matrix.shape[1] + column) * sizeOf(matrix.dtype);
 }
 
 void gatherRows(const TensorView& matrix, const int32_t* rows, int64_t count, const TensorView& target) {
   const auto rowBytes = static_cast<size_t>(matrix.shape[1] * sizeOf(matrix.dtype));
-  for (int64_t i = 0; i < count; ++i) std::memcpy(rowOf(target, i), rowOf(matrix, rows[i]), rowBytes);
+  for (int64_t i = 0; i < count; ++i) std::memcpy(at(target, i), at(matrix, rows[i]), rowBytes);
 }
 
+// f32 rows into the named rows of a matrix of either type.
 void scatterRows(const TensorView& source, const int32_t* rows, int64_t count, const TensorView& matrix) {
-  const auto rowBytes = static_cast<size_t>(matrix.shape[1] * sizeOf(matrix.dtype));
-  for (int64_t i = 0; i < count; ++i) std::memcpy(rowOf(matrix, rows[i]), rowOf(source, i), rowBytes);
+  const int64_t width = matrix.shape[1];
+  for (int64_t i = 0; i < count; ++i) {
+    const float* row = source.f32() + i * width;
+    if (matrix.dtype == DType::f32) {
+      std::copy_n(row, width, matrix.f32() + rows[i] * width);
+    } else {
+      std::transform(row, row + width, matrix.bf16() + rows[i] * width, f32ToBf16);
+    }
+  }
 }
 
-// logits [m, V] = hidden rows [m, H] weight^T
-void multiplyByWeight(const TensorView& hiddenRows, const TensorView& weight, int64_t m,
-                      const TensorView& logits) {
-  const int64_t vocabulary = weight.shape[0], width = weight.shape[1];
+// What both passes know: the problem, and where the logits of a panel are.
+struct Problem {
+  const TensorView& hidden;
+  const TensorView& weight;
+  const TensorView& rows;
+  const TensorView& targetRows;
+  const TensorView& labels;
+  const TensorView& keptLogits;  // [M, V], or without data
+  int64_t vocabulary() const { return weight.shape[0]; }
+  int64_t width() const { return weight.shape[1]; }
+};
+
+// logits [rows, columns] = hidden rows weight[panel]^T
+void multiplyByWeight(const Problem& problem, const TensorView& hiddenRows, const LogprobPanelArgs& panel) {
   matmul({.transposeB = true,
-          .m = m,
-          .n = vocabulary,
-          .k = width,
+          .m = panel.rowCount,
+          .n = panel.columns,
+          .k = problem.width(),
           .a = hiddenRows.data,
-          .lda = width,
+          .lda = problem.width(),
           .aType = hiddenRows.dtype,
-          .b = weight.data,
-          .ldb = width,
-          .bType = weight.dtype,
-          .c = logits.data,
-          .ldc = vocabulary});
+          .b = at(problem.weight, panel.firstColumn),
+          .ldb = problem.width(),
+          .bType = problem.weight.dtype,
+          .c = panel.logits,
+          .ldc = panel.logitsStride});
 }
 
-// Calls `visit` for each chunk, with its rows and targets filled in.
-template <typename Visit>
-void forEachChunk(const TensorView& rows, const TensorView& targetRows, const TensorView& labels,
-                  int64_t vocabulary, int64_t chunkRows, Visit&& visit) {
-  const int64_t rowCount = rows.shape[0], targetCount = targetRows.shape[0];
-  int64_t target = 0;
-  for (int64_t first = 0; first < rowCount; first += chunkRows) {
-    LogprobChunkArgs chunk;
-    chunk.firstRow = first;
-    chunk.rowCount = std::min(chunkRows, rowCount - first);
-    chunk.vocabulary = vocabulary;
-    chunk.targetRows = targetRows.i32();
-    chunk.labels = labels.i32();
-    chunk.firstTarget = target;
-    while (target < targetCount && targetRows.i32()[target] < first + chunk.rowCount) ++target;
-    chunk.lastTarget = target;
-    visit(chunk);
+// Takes up to kMostRows rows at a time: calls `visit(hidden rows, panel)` for each panel of their logits,
+// then `end(first row, rows)`.
+template <typename Visit, typename End>
+void forEachPanel(const Problem& problem, Visit&& visit, End&& end) {
+  const int64_t rowCount = problem.rows.shape[0], vocabulary = problem.vocabulary();
+  const int64_t mostRows = std::min(rowCount, kMostRows);
+  const int64_t mostColumns = widestPanel(mostRows, vocabulary);
+  const TensorView hiddenRows =
+      scratchMatrix(ScratchSlot::hiddenRows, problem.hidden.dtype, mostRows, problem.width());
+  const bool kept = static_cast<bool>(problem.keptLogits);
+  float* panelLogits =
+      kept ? nullptr : scratchMatrix(ScratchSlot::logits, DType::f32, mostRows, mostColumns).f32();
+  for (int64_t firstRow = 0; firstRow < rowCount; firstRow += mostRows) {
+    LogprobPanelArgs panel;
+    panel.firstRow = firstRow;
+    panel.rowCount = std::min(mostRows, rowCount - firstRow);
+    panel.targetRows = problem.targetRows.i32();
+    panel.labels = problem.labels.i32();
+    panel.targetCount = problem.labels.shape[0];
+    gatherRows(problem.hidden, problem.rows.i32() + firstRow, panel.rowCount, hiddenRows);
+    for (int64_t column = 0; column < vocabulary; column += mostColumns) {
+      panel.firstColumn = column;
+      panel.columns = std::min(mostColumns, vocabulary - column);
+      panel.logits = kept ? problem.keptLogits.f32() + firstRow * vocabulary + column : panelLogits;
+      panel.logitsStride = kept ? vocabulary : panel.columns;
+      visit(hiddenRows, panel);
+    }
+    end(firstRow, panel.rowCount);
   }
 }
 
 }  // namespace
 
 void linearLogprob(const Kernels& kernels, const LinearLogprobArgs& args) {
-  const int64_t vocabulary = args.weight.shape[0], width = args.weight.shape[1];
-  const int64_t chunkRows = rowsPerChunk(vocabulary, args.rows.shape[0]);
-  const TensorView hiddenRows = scratchMatrix(ScratchSlot::hiddenRows, args.hidden.dtype, chunkRows, width);
-  const TensorView logits = scratchMatrix(ScratchSlot::logits, DType::f32, chunkRows, vocabulary);
-  forEachChunk(args.rows, args.targetRows, args.labels, vocabulary, chunkRows, [&](LogprobChunkArgs& chunk) {
-    gatherRows(args.hidden, args.rows.i32() + chunk.firstRow, chunk.rowCount, hiddenRows);
-    multiplyByWeight(hiddenRows, args.weight, chunk.rowCount, logits);
-    chunk.logits = logits.f32();
-    chunk.logSumExp = args.logSumExp.f32();
-    chunk.logps = args.logps.f32();
-    kernels.logprobChunk(chunk);
-  });
+  const Problem problem{args.hidden, args.weight, args.rows, args.targetRows, args.labels, args.logits};
+  const int64_t rowCount = args.rows.shape[0];
+  const auto total =
+      static_cast<double*>(scratch(ScratchSlot::rowTotals, static_cast<size_t>(rowCount) * sizeof(double)));
+  float* highest = args.logSumExp.f32();  // until the last panel is in
+  std::fill_n(total, rowCount, 0.0);
+  std::fill_n(highest, rowCount, -std::numeric_limits<float>::infinity());
+  forEachPanel(
+      problem,
+      [&](const TensorView& hiddenRows, LogprobPanelArgs& panel) {
+        multiplyByWeight(problem, hiddenRows, panel);
+        panel.highest = highest;
+        panel.total = total;
+        panel.logps = args.logps.f32();
+        kernels.logprobPanel(panel);
+      },
+      [&](int64_t firstRow, int64_t rows) {
+        for (int64_t row = firstRow; row < firstRow + rows; ++row) {
+          highest[row] = static_cast<float>(highest[row] + std::log(total[row]));
+        }
+      });
+  for (int64_t i = 0; i < args.labels.shape[0]; ++i) {
+    args.logps.f32()[i] -= args.logSumExp.f32()[args.targetRows.i32()[i]];
+  }
 }
 
 void linearLogprobBackward(const Kernels& kernels, const LinearLogprobBackwardArgs& args) {
-  const int64_t vocabulary = args.weight.shape[0], width = args.weight.shape[1];
-  const int64_t chunkRows = rowsPerChunk(vocabulary, args.rows.shape[0]);
+  const Problem problem{args.hidden, args.weight, args.rows, args.targetRows, args.labels, args.logits};
+  const int64_t width = problem.width();
   const DType dtype = args.hidden.dtype;
-  const TensorView hiddenRows = scratchMatrix(ScratchSlot::hiddenRows, dtype, chunkRows, width);
-  const TensorView dHiddenRows = scratchMatrix(ScratchSlot::dHiddenRows, dtype, chunkRows, width);
-  const TensorView logits = scratchMatrix(ScratchSlot::logits, DType::f32, chunkRows, vocabulary);
-  const TensorView dLogits =
-      dtype == DType::f32 ? logits : scratchMatrix(ScratchSlot::dLogits, dtype, chunkRows, vocabulary);
-  std::memset(args.dHidden.data, 0, static_cast<size_t>(args.dHidden.bytes()));
-  forEachChunk(args.rows, args.targetRows, args.labels, vocabulary, chunkRows, [&](LogprobChunkArgs& chunk) {
-    const int64_t m = chunk.rowCount;
-    const int32_t* rows = args.rows.i32() + chunk.firstRow;
-    gatherRows(args.hidden, rows, m, hiddenRows);
-    multiplyByWeight(hiddenRows, args.weight, m, logits);
-    chunk.logits = logits.f32();
-    chunk.logSumExp = args.logSumExp.f32();
-    chunk.dLogps = args.dLogps.f32();
-    chunk.dLogits = dLogits;
-    chunk.dLogits.shape[0] = m;
-    kernels.logprobChunkBackward(chunk);
-    // dHidden = dLogits weight
-    matmul({.m = m,
-            .n = width,
-            .k = vocabulary,
-            .a = dLogits.data,
-            .lda = vocabulary,
-            .aType = dtype,
-            .b = args.weight.data,
-            .ldb = width,
-            .bType = dtype,
-            .c = dHiddenRows.data,
-            .ldc = width,
-            .cType = dtype});
-    scatterRows(dHiddenRows, rows, m, args.dHidden);
-    // dWeight += dLogits^T hidden
-    matmul({.transposeA = true,
-            .m = vocabulary,
-            .n = width,
-            .k = m,
-            .a = dLogits.data,
-            .lda = vocabulary,
-            .aType = dtype,
-            .b = hiddenRows.data,
-            .ldb = width,
-            .bType = dtype,
-            .c = args.dWeight.data,
-            .ldc = width,
-            .beta = 1});
-  });
+  const int64_t mostRows = std::min(args.rows.shape[0], kMostRows);
+  const TensorView dHiddenRows = scratchMatrix(ScratchSlot::dHiddenRows, DType::f32, mostRows, width);
+  forEachPanel(
+      problem,
+      [&](const TensorView& hiddenRows, LogprobPanelArgs& panel) {
+        if (!args.logits) multiplyByWeight(problem, hiddenRows, panel);
+        panel.logSumExp = args.logSumExp.f32();
+        panel.dLogps = args.dLogps.f32();
+        if (dtype == DType::f32) {
+          panel.dLogits = {
+              .data = panel.logits, .dtype = dtype, .rank = 2, .shape = {panel.rowCount, panel.columns}};
+          panel.dLogitsStride = panel.logitsStride;
+        } else {
+          panel.dLogits = scratchMatrix(ScratchSlot::dLogits, dtype, panel.rowCount, panel.columns);
+          panel.dLogitsStride = panel.columns;
+        }
+        kernels.logprobPanelBackward(panel);
+        // dHidden = dLogits weight, summed over the panels in f32
+        matmul({.m = panel.rowCount,
+                .n = width,
+                .k = panel.columns,
+                .a = panel.dLogits.data,
+                .lda = panel.dLogitsStride,
+                .aType = dtype,
+                .b = at(args.weight, panel.firstColumn),
+                .ldb = width,
+                .bType = dtype,
+                .c = dHiddenRows.data,
+                .ldc = width,
+                .beta = panel.firstColumn == 0 ? 0.0f : 1.0f});
+        // dWeight[panel] += dLogits^T hidden
+        matmul({.transposeA = true,
+                .m = panel.columns,
+                .n = width,
+                .k = panel.rowCount,
+                .a = panel.dLogits.data,
+                .lda = panel.dLogitsStride,
+                .aType = dtype,
+                .b = hiddenRows.data,
+                .ldb = width,
+                .bType = dtype,
+                .c = at(args.dWeight, panel.firstColumn),
+                .ldc = width,
+                .beta = 1});
+      },
+      [&](int64_t firstRow, int64_t rows) {
+        scatterRows(dHiddenRows, args.rows.i32() + firstRow, rows, args.dHidden);
+      });
 }
 
 }  // namespace sralign::cpu

@@ -1,5 +1,5 @@
-// The output matrix and the log-softmax behind it, in chunks of rows, so that [tokens, vocabulary] logits
-// never exist.
+// The output matrix and the log-softmax behind it, panel by panel, so that the [tokens, vocabulary]
+// logits need not exist.
 #pragma once
 
 #include "kernels.h"

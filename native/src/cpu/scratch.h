@@ -15,6 +15,7 @@ enum class ScratchSlot {
   matmulC,
   hiddenRows,
   logits,
+  rowTotals,
   dLogits,
   dHiddenRows,
   attention,

@@ -41,23 +41,28 @@ float sumOfExp(const T* x, int64_t count, float shift) {
   return sum((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
 }
 
-// -inf for a row of -inf alone; NaN where the row holds a NaN or +inf.
-template <typename T>
-float logSumExpOf(const T* logits, int64_t vocabulary) {
+// sum of exp(logit - highest) over the columns seen so far.
+struct RunningSum {
   float highest = -__builtin_inff();
   double total = 0;
-  for (int64_t first = 0; first < vocabulary; first += kBlock) {
-    const int64_t count = vocabulary - first < kBlock ? vocabulary - first : kBlock;
-    const float blockHighest = maximum(logits + first, count);
-    if (blockHighest > highest) {
-      total *= __builtin_exp(static_cast<double>(highest) - blockHighest);
-      highest = blockHighest;
+
+  template <typename T>
+  void add(const T* logits, int64_t columns) {
+    for (int64_t first = 0; first < columns; first += kBlock) {
+      const int64_t count = columns - first < kBlock ? columns - first : kBlock;
+      const float blockHighest = maximum(logits + first, count);
+      if (blockHighest > highest) {
+        total *= __builtin_exp(static_cast<double>(highest) - blockHighest);
+        highest = blockHighest;
+      }
+      // Before the first finite logit there is nothing to shift by; exp(-inf - 0) adds 0, a NaN still shows.
+      total += sumOfExp(logits + first, count, highest == -__builtin_inff() ? 0.0f : highest);
     }
-    // Before the first finite logit there is nothing to shift by; exp(-inf - 0) adds 0, a NaN still shows.
-    total += sumOfExp(logits + first, count, highest == -__builtin_inff() ? 0.0f : highest);
   }
-  return static_cast<float>(highest + __builtin_log(total));
-}
+
+  // -inf for a row of -inf alone; NaN where the row holds a NaN or +inf.
+  float logSumExp() const { return static_cast<float>(highest + __builtin_log(total)); }
+};
 
 // dLogits = -total * softmax, the part of the gradient all targets of the row share.
 template <typename T, typename D>
@@ -97,32 +102,32 @@ int64_t firstTargetOf(const int32_t* targetRows, int64_t first, int64_t last, in
 // dLogits f32 may be `logits` itself. In bf16 the gradient at a label is rounded once, from the sum of all
 // its terms: next to a softmax near 1 they nearly cancel.
 template <typename D>
-void chunkGradient(const LogprobChunkArgs& args, D* dLogits) {
-  const int64_t vocabulary = args.vocabulary;
+void panelGradient(const LogprobPanelArgs& args, D* dLogits) {
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < args.rowCount; ++i) {
     const int64_t row = args.firstRow + i;
-    const int64_t first = firstTargetOf(args.targetRows, args.firstTarget, args.lastTarget, row);
-    const int64_t last = firstTargetOf(args.targetRows, first, args.lastTarget, row + 1);
-    const float* logits = args.logits + i * vocabulary;
-    D* target = dLogits + i * vocabulary;
+    const int64_t first = firstTargetOf(args.targetRows, 0, args.targetCount, row);
+    const int64_t last = firstTargetOf(args.targetRows, first, args.targetCount, row + 1);
+    const float* logits = args.logits + i * args.logitsStride;
+    D* target = dLogits + i * args.dLogitsStride;
     const float logSumExp = args.logSumExp[row];
     if (first == last) {
-      zeroRow(target, vocabulary);
+      zeroRow(target, args.columns);
       continue;
     }
     double total = 0;
     for (int64_t r = first; r < last; ++r) total += args.dLogps[r];
     const float shared = static_cast<float>(total);
-    softmaxGradient(logits, vocabulary, logSumExp, shared, target);
+    softmaxGradient(logits, args.columns, logSumExp, shared, target);
     for (int64_t r = first; r < last; ++r) {
-      const int32_t label = args.labels[r];
+      const int64_t label = args.labels[r] - args.firstColumn;
+      if (label < 0 || label >= args.columns) continue;
       if constexpr (sizeof(D) == sizeof(float)) {
         target[label] += args.dLogps[r];
       } else {
         double here = softmaxGradientAt(logits[label], logSumExp, shared);
         for (int64_t other = first; other < last; ++other) {
-          if (args.labels[other] == label) here += args.dLogps[other];
+          if (args.labels[other] == args.labels[r]) here += args.dLogps[other];
         }
         store(target + label, static_cast<float>(here));
       }
@@ -140,7 +145,9 @@ void gather(const T* logits, const int32_t* labels, int64_t rows, int64_t vocabu
       continue;
     }
     const T* row = logits + i * vocabulary;
-    logSumExp[i] = logSumExpOf(row, vocabulary);
+    RunningSum sum;
+    sum.add(row, vocabulary);
+    logSumExp[i] = sum.logSumExp();
     logps[i] = toF32(row[labels[i]]) - logSumExp[i];
   }
 }
@@ -164,26 +171,28 @@ void gatherGradient(const T* logits, const int32_t* labels, const float* logSumE
 
 }  // namespace
 
-void logprobChunk(const LogprobChunkArgs& args) {
-  const int64_t vocabulary = args.vocabulary;
+void logprobPanel(const LogprobPanelArgs& args) {
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < args.rowCount; ++i) {
     const int64_t row = args.firstRow + i;
-    const float* logits = args.logits + i * vocabulary;
-    const float logSumExp = logSumExpOf(logits, vocabulary);
-    args.logSumExp[row] = logSumExp;
-    const int64_t first = firstTargetOf(args.targetRows, args.firstTarget, args.lastTarget, row);
-    for (int64_t r = first; r < args.lastTarget && args.targetRows[r] == row; ++r) {
-      args.logps[r] = logits[args.labels[r]] - logSumExp;
+    const float* logits = args.logits + i * args.logitsStride;
+    RunningSum sum{args.highest[row], args.total[row]};
+    sum.add(logits, args.columns);
+    args.highest[row] = sum.highest;
+    args.total[row] = sum.total;
+    const int64_t first = firstTargetOf(args.targetRows, 0, args.targetCount, row);
+    for (int64_t r = first; r < args.targetCount && args.targetRows[r] == row; ++r) {
+      const int64_t label = args.labels[r] - args.firstColumn;
+      if (label >= 0 && label < args.columns) args.logps[r] = logits[label];
     }
   }
 }
 
-void logprobChunkBackward(const LogprobChunkArgs& args) {
+void logprobPanelBackward(const LogprobPanelArgs& args) {
   if (args.dLogits.dtype == DType::bf16) {
-    chunkGradient(args, args.dLogits.bf16());
+    panelGradient(args, args.dLogits.bf16());
   } else {
-    chunkGradient(args, args.dLogits.f32());
+    panelGradient(args, args.dLogits.f32());
   }
 }
 
