@@ -5,11 +5,12 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { loadConfig, type TrainEvent, train } from '@sralign/core';
+import { loadConfig, type TrainEvent } from '@sralign/core';
 import { interruptible } from './interrupt.js';
 import { plot } from './report/plot.js';
 import { progress } from './report/progress.js';
 import { duration, number, table } from './report/table.js';
+import { trainInWorker } from './worker/train-in-worker.js';
 
 /** One finished run. */
 interface Run {
@@ -40,7 +41,7 @@ async function run(
     if (event.type === 'evaluate') evaluations.push({ step: event.step, metrics: event.metrics });
     if (event.type === 'step') speeds.push(event.metrics.tokens_per_second ?? 0);
   };
-  const { interrupted, seconds } = await train(config, { signal, onEvent });
+  const { interrupted, seconds } = await trainInWorker(config, { signal, onEvent });
   if (interrupted) return null;
   const tokensPerSecond = speeds.reduce((sum, speed) => sum + speed, 0) / speeds.length;
   return { name, folder, seconds, tokensPerSecond, evaluations };

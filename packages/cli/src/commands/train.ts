@@ -5,6 +5,7 @@ import { interruptible } from '../interrupt.js';
 import { examples, setOption } from '../options.js';
 import { progress } from '../report/progress.js';
 import { duration, listing, number } from '../report/table.js';
+import { trainInWorker } from '../worker/train-in-worker.js';
 
 interface TrainOptions {
   set: string[];
@@ -42,10 +43,10 @@ export function trainCommand(): Command {
 async function runTrain(file: string, options: TrainOptions, command: Command): Promise<void> {
   if (options.resume && options.overwrite)
     command.error('error: --resume and --overwrite exclude each other');
-  const { loadConfig, train } = await import('@sralign/core');
+  const { loadConfig } = await import('@sralign/core');
   const config = await loadConfig(file, options.set);
   const result = await interruptible(signal =>
-    train(config, {
+    trainInWorker(config, {
       resume: options.resume ?? false,
       overwrite: options.overwrite ?? false,
       signal,
@@ -57,7 +58,7 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
 }
 
 function summary(result: TrainResult): string {
-  const metrics = Object.entries(result.metrics).filter(([name]) => !name.includes('time/'));
+  const metrics = Object.entries(result.metrics).filter(([name]) => !/(time|memory)\//.test(name));
   const place = result.interrupted
     ? `Interrupted after step ${result.steps}; saved in ${result.runFolder}. Go on with --resume.`
     : `Model: ${result.finalFolder}\nRun:   ${result.runFolder} (config.yaml, metrics.jsonl, TensorBoard events)`;

@@ -1,0 +1,43 @@
+/**
+ * Runs `train` of @sralign/core in a worker thread. An operation of the engine holds its thread until it is done; here
+ * that is not the thread that draws the progress and hears Ctrl-C.
+ */
+import { Worker } from 'node:worker_threads';
+import type { Config, TrainEvent, TrainOptions, TrainResult } from '@sralign/core';
+
+/** What the worker is started with. */
+export interface TrainRequest {
+  readonly config: Config;
+  readonly options: Pick<TrainOptions, 'resume' | 'overwrite'>;
+}
+
+/** What the worker says; the result or the failure comes last. */
+export type TrainReply =
+  | { readonly event: TrainEvent }
+  | { readonly result: TrainResult }
+  | { readonly failure: { message: string; stack: string | undefined; exitCode: unknown } };
+
+/** Like `train`. @throws Error with the message, stack and `exitCode` of the failure in the worker */
+export async function trainInWorker(config: Config, options: TrainOptions): Promise<TrainResult> {
+  const { signal, onEvent, resume, overwrite } = options;
+  const request: TrainRequest = {
+    config,
+    options: { ...(resume !== undefined && { resume }), ...(overwrite !== undefined && { overwrite }) },
+  };
+  const worker = new Worker(new URL('./train-worker.js', import.meta.url), { workerData: request });
+  const stop = (): void => worker.postMessage('abort');
+  signal?.addEventListener('abort', stop);
+  try {
+    return await new Promise<TrainResult>((resolve, reject) => {
+      worker.on('message', (reply: TrainReply) => {
+        if ('event' in reply) onEvent?.(reply.event);
+        else if ('result' in reply) resolve(reply.result);
+        else reject(Object.assign(new Error(reply.failure.message), reply.failure));
+      });
+      worker.on('error', reject);
+      worker.on('exit', code => reject(new Error(`The training thread ended with code ${code}.`)));
+    });
+  } finally {
+    signal?.removeEventListener('abort', stop);
+  }
+}
