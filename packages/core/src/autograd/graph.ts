@@ -2,9 +2,11 @@
  * A small tape over coarse operations, each with its hand-written backward pass (autograd/ops.ts).
  *
  * Recording, an operation appends a node; `backward` walks the nodes in reverse. Accumulation rule: gradients of
- * parameters add to what is there; the first gradient of an activation overwrites, further ones add. A node's values
- * are freed as soon as its backward pass has run: nothing recorded earlier can refer to them. Not recording, the
- * tensors made inside a `block` are freed when it returns.
+ * parameters add to what is there; the first gradient of an activation overwrites, further ones add.
+ *
+ * Memory: a node names what its backward pass reads. A value is freed when the last pass that reads it has run, and
+ * at the end of its `block` where no pass will. With checkpointing a block keeps only its input and output, and
+ * computes the rest again for its backward pass. Not recording, a block keeps its output alone.
  */
 import { add, type DType, Scope, Tensor, unscoped } from '@sralign/native';
 
@@ -69,11 +71,30 @@ class Gradient {
 
 /** An activation and, during the backward pass, its gradient. */
 export class Variable {
+  /** Freed when no backward pass reads it any more; its shape and type stay known. */
   readonly value: Tensor;
+  /** Backward passes on the tape that read `value`. */
+  private readers = 0;
   private gradientBuffer: Gradient | null = null;
 
   constructor(value: Tensor) {
     this.value = value;
+  }
+
+  /** A backward pass will read the value. */
+  addReader(): void {
+    this.readers++;
+  }
+
+  /** A backward pass has read the value; the last one frees it. */
+  removeReader(): void {
+    this.readers--;
+    this.freeUnlessRead();
+  }
+
+  /** Frees the value where no backward pass on the tape reads it. */
+  freeUnlessRead(): void {
+    if (this.readers === 0) this.value.dispose();
   }
 
   /** The gradient collected so far, or null. */
@@ -107,6 +128,19 @@ export class Variable {
     add({ a: this.gradientBuffer.tensor, b: buffer.tensor, out: this.gradientBuffer.tensor });
   }
 
+  /** Moves `source`'s gradient here, as the first of this variable. */
+  takeGradient(source: Variable): void {
+    if (this.gradientBuffer !== null) throw new Error('The variable has a gradient already.');
+    this.gradientBuffer = source.gradientBuffer;
+    source.gradientBuffer = null;
+  }
+
+  /** Lets `rewrite` change the gradient in place; the buffer is copied first where other variables refer to it. */
+  rewriteGradient(rewrite: (gradient: Tensor) => void): void {
+    this.ownGradient();
+    rewrite(this.gradientBuffer!.tensor);
+  }
+
   /** Drops the gradient. */
   releaseGradient(): void {
     this.gradientBuffer?.release();
@@ -123,54 +157,100 @@ export class Variable {
   }
 }
 
+/**
+ * A backward pass: adds to the gradients of its inputs and parameters.
+ *
+ * @param dOut gradient of the operation's output
+ * @param releaseSaved gives up what was saved before the pass is over, so that its memory can take the next gradient
+ */
+type Backward = (dOut: Tensor, releaseSaved: () => void) => void;
+
 interface Node {
   readonly output: Variable;
-  /** Tensors only this node's backward pass needs. */
-  readonly saved: readonly Tensor[];
-  readonly backward: (dOut: Tensor) => void;
+  readonly saved: readonly (Variable | Tensor)[];
+  readonly backward: Backward;
 }
 
+/** A stretch of a model, written in operations on the graph it is given. */
+type Body = (graph: Graph, x: Variable) => Variable;
+
+/**
+ * `inference`: no gradient (reference, augmented view, generation). `recording`: every value a backward pass reads is
+ * kept. `checkpointing`: recording, but the inside of blocks is computed a second time instead of kept; the gradients
+ * are the same bit for bit.
+ */
+export type GraphMode = 'inference' | 'recording' | 'checkpointing';
+
 export class Graph {
-  readonly recording: boolean;
   private readonly nodes: Node[] = [];
 
-  /** @param recording false for forward passes without gradient (reference, augmented view, generation) */
-  constructor(recording: boolean) {
-    this.recording = recording;
-  }
+  constructor(private readonly mode: GraphMode) {}
 
-  /** Registers an operation's output and how its gradient flows back. */
-  record(output: Variable, saved: readonly Tensor[], backward: (dOut: Tensor) => void): Variable {
-    if (this.recording) this.nodes.push({ output, saved, backward });
+  /**
+   * Registers an operation's output and how its gradient flows back.
+   *
+   * @param saved what the backward pass reads: variables for their values, and tensors that belong to this node
+   */
+  record(output: Variable, saved: readonly (Variable | Tensor)[], backward: Backward): Variable {
+    if (this.mode === 'inference') return output;
+    for (const item of saved) if (item instanceof Variable) item.addReader();
+    this.nodes.push({ output, saved, backward });
     return output;
   }
 
   /**
-   * A stretch of the model whose input and intermediate tensors nobody outside needs: not recording, all of them but
-   * the output are freed.
+   * A stretch of the model whose input and intermediate values nobody outside reads. Blocks do not contain blocks.
+   *
+   * @param body must compute the same every time it is called
    */
-  block(input: Variable, body: (x: Variable) => Variable): Variable {
-    if (this.recording) return body(input);
-    using scope = new Scope();
-    const output = body(input);
-    scope.keep(output.value);
-    input.value.dispose();
-    return output;
-  }
-
-  /** Frees a value that no backward pass reads; `variable` keeps its shape for the gradient. */
-  consume(variable: Variable): void {
-    variable.value.dispose();
+  block(input: Variable, body: Body): Variable {
+    if (this.mode === 'recording') return this.recordBlock(input, body);
+    const output = outputOf(input, body);
+    if (this.mode === 'inference') {
+      input.value.dispose();
+      return output;
+    }
+    return this.record(output, [input], () => {
+      const inside = new Graph('recording');
+      const again = inside.recordBlock(input, body);
+      again.freeUnlessRead();
+      // Moved, because a shared buffer would be copied before it is added to.
+      again.takeGradient(output);
+      inside.backward();
+    });
   }
 
   /** Runs every backward pass, last operation first, and empties the tape. The outputs' gradients must be set. */
   backward(): void {
     for (let node = this.nodes.pop(); node !== undefined; node = this.nodes.pop()) {
-      const dOut = node.output.gradient;
-      if (dOut !== null) node.backward(dOut);
-      node.output.releaseGradient();
-      node.output.value.dispose();
-      for (const tensor of node.saved) tensor.dispose();
+      const { output, backward } = node;
+      // Everything but this node that reads it was recorded later, and is done.
+      output.freeUnlessRead();
+      const saved = [...node.saved];
+      const releaseSaved = (): void => {
+        for (const item of saved.splice(0)) {
+          if (item instanceof Variable) item.removeReader();
+          else item.dispose();
+        }
+      };
+      if (output.gradient !== null) backward(output.gradient, releaseSaved);
+      releaseSaved();
+      output.releaseGradient();
     }
   }
+
+  private recordBlock(input: Variable, body: Body): Variable {
+    const start = this.nodes.length;
+    const result = body(this, input);
+    for (const { output } of this.nodes.slice(start)) if (output !== result) output.freeUnlessRead();
+    return result;
+  }
+}
+
+/** Runs a block without recording it: nothing but the input and the output is left. */
+function outputOf(input: Variable, body: Body): Variable {
+  using scope = new Scope();
+  const output = body(new Graph('inference'), input);
+  scope.keep(output.value);
+  return output;
 }

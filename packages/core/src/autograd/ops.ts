@@ -35,13 +35,14 @@ export function embedding(graph: Graph, tokens: Tensor, table: Parameter): Varia
 export function linear(graph: Graph, x: Variable, weight: Parameter, bias?: Parameter): Variable {
   const out = Tensor.empty([x.value.shape[0]!, weight.value.shape[0]!], x.value.dtype);
   native.linear({ x: x.value, weight: weight.compute, ...(bias && { bias: bias.value }), out });
-  return graph.record(new Variable(out), [], dOut => {
+  return graph.record(new Variable(out), [x], (dOut, releaseSaved) => {
     native.linearBackwardWeight({
       dOut,
       x: x.value,
       dWeight: weight.gradient,
       ...(bias && { dBias: bias.gradient }),
     });
+    releaseSaved();
     x.contribute(dOut.dtype, (dX, accumulate) =>
       native.linearBackwardInput({ dOut, weight: weight.compute, dX, accumulate }),
     );
@@ -67,7 +68,7 @@ function layerNorm(
   const mean = Tensor.empty([tokens]);
   const rstd = Tensor.empty([tokens]);
   native.layerNorm({ x: x.value, weight: weight.value, bias: bias.value, epsilon, out, mean, rstd });
-  return graph.record(new Variable(out), [mean, rstd], dOut =>
+  return graph.record(new Variable(out), [x, mean, rstd], dOut =>
     x.contribute('f32', (dX, accumulate) =>
       native.layerNormBackward({
         x: x.value,
@@ -93,7 +94,7 @@ function rmsNorm(
   const out = Tensor.empty(x.value.shape, computeType);
   const rstd = Tensor.empty([x.value.shape[0]!]);
   native.rmsNorm({ x: x.value, weight: weight.value, epsilon, out, rstd });
-  return graph.record(new Variable(out), [rstd], dOut =>
+  return graph.record(new Variable(out), [x, rstd], dOut =>
     x.contribute('f32', (dX, accumulate) =>
       native.rmsNormBackward({
         x: x.value,
@@ -123,9 +124,10 @@ export function attention(
   const tokens = qkv.value.shape[0]!;
   native.rotary({ qkv: qkv.value, ...rotary, heads });
   const out = Tensor.empty([tokens, heads.heads * heads.headDim], qkv.value.dtype);
+  const output = new Variable(out);
   const logSumExp = Tensor.empty([tokens, heads.heads]);
   native.attention({ qkv: qkv.value, segments, heads, window, out, logSumExp });
-  return graph.record(new Variable(out), [logSumExp], dOut =>
+  return graph.record(output, [qkv, output, logSumExp], dOut =>
     qkv.contribute(qkv.value.dtype, dQkv => {
       native.attentionBackward({ qkv: qkv.value, segments, heads, window, out, logSumExp, dOut, dQkv });
       native.rotary({ qkv: dQkv, ...rotary, heads, inverse: true });
@@ -156,12 +158,15 @@ export function cachedAttention(
   return new Variable(out);
 }
 
+/** Its gradient is computed in place, in the buffer of the output's gradient. */
 export function gelu(graph: Graph, x: Variable, kind: 'erf' | 'tanh'): Variable {
   const out = Tensor.empty(x.value.shape, x.value.dtype);
   native.gelu({ x: x.value, out, kind });
-  return graph.record(new Variable(out), [], dOut =>
-    x.contribute(dOut.dtype, dX => native.geluBackward({ x: x.value, dOut, dX, kind })),
-  );
+  const output = new Variable(out);
+  return graph.record(output, [x], () => {
+    x.takeGradient(output);
+    x.rewriteGradient(gradient => native.geluBackward({ x: x.value, dOut: gradient, dX: gradient, kind }));
+  });
 }
 
 /** silu(gate) * up of gate | up: [T, 2F] -> [T, F]. */
@@ -169,17 +174,16 @@ export function swiglu(graph: Graph, gateUp: Variable): Variable {
   const [tokens, width] = gateUp.value.shape as [number, number];
   const out = Tensor.empty([tokens, width / 2], gateUp.value.dtype);
   native.swiglu({ gateUp: gateUp.value, out });
-  return graph.record(new Variable(out), [], dOut =>
+  return graph.record(new Variable(out), [gateUp], dOut =>
     gateUp.contribute(dOut.dtype, dGateUp => native.swigluBackward({ gateUp: gateUp.value, dOut, dGateUp })),
   );
 }
 
-/** Residual stream + branch, f32 [T, H]. The branch's value is not needed again and is freed. */
+/** Residual stream + branch, f32 [T, H]. */
 export function residual(graph: Graph, x: Variable, branch: Variable): Variable {
   const out = Tensor.empty(x.value.shape);
   native.add({ a: x.value, b: branch.value, out });
   const branchType = branch.value.dtype;
-  if (graph.recording) graph.consume(branch);
   const output = new Variable(out);
   return graph.record(output, [], dOut => {
     if (branchType === 'f32') branch.contributeFrom(output);

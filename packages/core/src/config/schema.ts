@@ -172,6 +172,13 @@ const trainingSchema = z.strictObject({
     'Pairs per forward and backward pass; divides batchPairs; null: batchPairs. Lowers memory, not results.',
     'gradient_accumulation_steps',
   ),
+  activationCheckpointing: key(
+    z.boolean().default(false),
+    'Keep only the input of every transformer block for the backward pass and compute its inside again. ' +
+      'Lowers memory, not results; a step computes a third more.',
+    'gradient_checkpointing',
+    'activation_checkpointing',
+  ),
   epochs: key(count().default(1), 'Passes over the training pairs.', 'num_train_epochs', 'n_epochs'),
   maxSteps: key(
     count().nullable().default(null),

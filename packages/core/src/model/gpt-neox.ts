@@ -71,7 +71,7 @@ export class GptNeox extends CausalLM {
 
   override hidden(graph: Graph, input: ModelInput): Variable {
     const geluKind = this.spec.activation === 'gelu-erf' ? 'erf' : 'tanh';
-    const attend = (x: Variable, layer: Layer, index: number): Variable => {
+    const attend = (graph: Graph, x: Variable, layer: Layer, index: number): Variable => {
       const qkv = linear(
         graph,
         norm(graph, x, layer.attentionNorm, this.computeType),
@@ -80,16 +80,16 @@ export class GptNeox extends CausalLM {
       );
       return linear(graph, this.attention(graph, qkv, input, index), layer.dense, layer.denseBias);
     };
-    const feedForward = (x: Variable, layer: Layer): Variable => {
+    const feedForward = (graph: Graph, x: Variable, layer: Layer): Variable => {
       const up = linear(graph, norm(graph, x, layer.mlpNorm, this.computeType), layer.up, layer.upBias);
       return linear(graph, gelu(graph, up, geluKind), layer.down, layer.downBias);
     };
 
     let x = embedding(graph, input.tokens, this.embedding);
     for (const [index, layer] of this.layers.entries()) {
-      x = graph.block(x, x => {
-        const y = residual(graph, x, attend(x, layer, index));
-        return residual(graph, y, feedForward(this.spec.parallelResidual ? x : y, layer));
+      x = graph.block(x, (graph, x) => {
+        const y = residual(graph, x, attend(graph, x, layer, index));
+        return residual(graph, y, feedForward(graph, this.spec.parallelResidual ? x : y, layer));
       });
     }
     return norm(graph, x, this.finalNorm, this.computeType);

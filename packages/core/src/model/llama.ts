@@ -88,7 +88,7 @@ export class Llama extends CausalLM {
   }
 
   override hidden(graph: Graph, input: ModelInput): Variable {
-    const attend = (x: Variable, layer: Layer, index: number): Variable => {
+    const attend = (graph: Graph, x: Variable, layer: Layer, index: number): Variable => {
       const qkv = linear(
         graph,
         norm(graph, x, layer.attentionNorm, this.computeType),
@@ -97,7 +97,7 @@ export class Llama extends CausalLM {
       );
       return linear(graph, this.attention(graph, qkv, input, index), layer.output, layer.outputBias);
     };
-    const feedForward = (x: Variable, layer: Layer): Variable => {
+    const feedForward = (graph: Graph, x: Variable, layer: Layer): Variable => {
       const gateUp = linear(
         graph,
         norm(graph, x, layer.mlpNorm, this.computeType),
@@ -109,9 +109,9 @@ export class Llama extends CausalLM {
 
     let x = embedding(graph, input.tokens, this.embedding);
     for (const [index, layer] of this.layers.entries()) {
-      x = graph.block(x, x => {
-        const y = residual(graph, x, attend(x, layer, index));
-        return residual(graph, y, feedForward(y, layer));
+      x = graph.block(x, (graph, x) => {
+        const y = residual(graph, x, attend(graph, x, layer, index));
+        return residual(graph, y, feedForward(graph, y, layer));
       });
     }
     return norm(graph, x, this.finalNorm, this.computeType);

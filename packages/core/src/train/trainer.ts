@@ -179,6 +179,7 @@ class Run {
       optimizer: config.optimizer,
       maxGradNorm,
       microbatchPairs: microbatchPairs ?? batchPairs,
+      activationCheckpointing: config.training.activationCheckpointing,
     });
     if (resumedFolder !== null) await loadOptimizerState(resumedFolder, trainer.optimizer, state!.step);
     const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);

@@ -67,6 +67,7 @@ describe('defaults', () => {
     expect(config.training).toMatchObject({
       batchPairs: 64,
       microbatchPairs: null,
+      activationCheckpointing: false,
       maxGradNorm: 10,
       seed: 0,
     });
