@@ -25,9 +25,9 @@ autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=setup["dtype"] ==
 beta, lam = 0.1, 0.3
 
 
-def batch(prefix):
-    rows = [(prefix + p["prompt"], p["chosen"]) for p in setup["pairs"]]
-    rows += [(prefix + p["prompt"], p["rejected"]) for p in setup["pairs"]]
+def batch(prefix, pairs):
+    rows = [(prefix + p["prompt"], p["chosen"]) for p in pairs]
+    rows += [(prefix + p["prompt"], p["rejected"]) for p in pairs]
     width = max(len(x) + len(y) for x, y in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     attention = torch.zeros(len(rows), width, dtype=torch.long)
@@ -39,7 +39,10 @@ def batch(prefix):
     return ids, attention, response
 
 
-plain, augmented = batch([]), batch(setup["augmentation"])
+size = setup["microbatchPairs"]
+micro = [setup["pairs"][i : i + size] for i in range(0, len(setup["pairs"]), size)]
+plain = [batch([], pairs) for pairs in micro]
+augmented = [batch(setup["augmentation"], pairs) for pairs in micro]
 
 
 def logps(net, inputs):
@@ -56,36 +59,42 @@ def logps(net, inputs):
 
 
 with torch.no_grad():
-    cached = logps(reference, plain)
-    cached_augmented = logps(reference, augmented)
+    cached = [logps(reference, inputs) for inputs in plain]
+    cached_augmented = [logps(reference, inputs) for inputs in augmented]
 
 
-def step(kind):
+def accumulate(kind, i):
     if kind == "dpo-online":
         with torch.no_grad():
-            ref = logps(reference, plain)
+            ref = logps(reference, plain[i])
     else:
-        ref = cached
+        ref = cached[i]
     delta = 0.0
     if kind == "sr-dpo-cached":
         with torch.no_grad():
-            c, r = logps(model, augmented)
-            delta = beta * ((c - cached_augmented[0]) - (r - cached_augmented[1]))
-    c, r = logps(model, plain)
+            c, r = logps(model, augmented[i])
+            delta = beta * ((c - cached_augmented[i][0]) - (r - cached_augmented[i][1]))
+    c, r = logps(model, plain[i])
     margin = (c - ref[0]) - (r - ref[1])
-    loss = -torch.nn.functional.logsigmoid(beta * margin - lam * delta).mean()
+    loss = -torch.nn.functional.logsigmoid(beta * margin - lam * delta).sum() / len(setup["pairs"])
     loss.backward()
+
+
+def step(kind):
+    for i in range(len(micro)):
+        accumulate(kind, i)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
     optimizer.step()
     optimizer.zero_grad()
 
 
-print(json.dumps({"versions": {"torch": torch.__version__, "transformers": transformers.__version__}}), flush=True)
+versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+print(json.dumps({"ready": True}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
     if "report" in request:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"peakRssBytes": peak}), flush=True)
+        print(json.dumps({"peakRssBytes": peak, "versions": versions}), flush=True)
         continue
     start = time.perf_counter()
     step(request["step"])

@@ -8,6 +8,8 @@ export interface PeerSetup {
   readonly config: object;
   readonly dtype: string;
   readonly threads: number;
+  /** Pairs in one padded batch; more are accumulated. */
+  readonly microbatchPairs: number;
   readonly augmentation: readonly number[];
   readonly pairs: readonly { prompt: number[]; chosen: number[]; rejected: number[] }[];
 }

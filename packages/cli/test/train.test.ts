@@ -14,7 +14,9 @@ const metricsOf = (run: string): Record<string, number>[] =>
 function expectSameRun(a: TemporaryFolder, b: TemporaryFolder): void {
   const withoutTimes = (of: TemporaryFolder): unknown =>
     metricsOf(of.join('run')).map(record =>
-      Object.fromEntries(Object.entries(record).filter(([name]) => !/time|memory|tokens_per_second|mfu/.test(name))),
+      Object.fromEntries(
+        Object.entries(record).filter(([name]) => !/time|memory|tokens_per_second|mfu/.test(name)),
+      ),
     );
   expect(withoutTimes(a)).toEqual(withoutTimes(b));
   const weights = (of: TemporaryFolder): Buffer => readFileSync(of.join('run/final/model.safetensors'));

@@ -23,6 +23,7 @@ export { type EncodedDataset, type EncodedPair, encodePairs } from './tokens/enc
 export { explainPair } from './tokens/explain.js';
 export { loadTokenizer, type Tokenizer } from './tokens/tokenizer.js';
 export type { TrainEvent, TrainResult } from './train/events.js';
+export { stepFlops } from './train/flops.js';
 export {
   PreferenceTrainer,
   type PreferenceTrainerOptions,

@@ -1,12 +1,11 @@
 /**
- * From hidden states to the log-probability of every answer, without the [tokens x vocabulary] logits: only the
- * positions that predict response tokens meet the output matrix, in chunks (native linearLogprob).
+ * From hidden states to the log-probability of every answer: only the positions that predict response tokens meet the
+ * output matrix.
  */
 import * as native from '@sralign/native';
 import { Tensor } from '@sralign/native';
-import { type Graph, type Parameter, Variable } from '../autograd/graph.js';
 
-/** Index tensors of a packed batch (batch/pack.ts), on the device. */
+/** Index tensors of packed pairs (batch/pack.ts), on the device: M rows, R targets, Q answers. */
 export interface ResponseTargets {
   readonly rows: Tensor; // i32 [M]
   readonly targetRows: Tensor; // i32 [R]
@@ -14,41 +13,63 @@ export interface ResponseTargets {
   readonly sequenceOffsets: Tensor; // i32 [Q + 1]
 }
 
+export interface SequenceLogps {
+  /** log pi(y | x) of each of the Q answers, summed over its tokens: f32 [Q]. */
+  readonly sums: Tensor;
+  /**
+   * The backward pass, once.
+   *
+   * @param dSums f32 [Q]
+   * @param dHidden of the type of the hidden states [T, H]: the targets' rows are written
+   * @param dWeight f32 [V, H], added to
+   */
+  backward(dSums: Tensor, dHidden: Tensor, dWeight: Tensor): void;
+}
+
+/** The index arrays on the device, owned by the current scope. */
+export function responseTargets(
+  arrays: {
+    readonly [name in keyof ResponseTargets]: Int32Array;
+  },
+): ResponseTargets {
+  return {
+    rows: indexTensor(arrays.rows),
+    targetRows: indexTensor(arrays.targetRows),
+    labels: indexTensor(arrays.labels),
+    sequenceOffsets: indexTensor(arrays.sequenceOffsets),
+  };
+}
+
+export const indexTensor = (values: Int32Array): Tensor => Tensor.from(values, [values.length]);
+
 /**
- * log pi(y | x) of each of the Q answers, summed over its tokens: f32 [Q].
+ * Log-probabilities of the answers.
  *
  * @param hidden final hidden states of the compute type [T, H]
- * @param head output matrix [V, H]
+ * @param weight output matrix of the compute type [V, H]
+ * @param keepLogits keep the f32 [M, V] logits for the backward pass; otherwise they never exist whole, and the backward
+ *   pass computes them again
  */
 export function sequenceLogps(
-  graph: Graph,
-  hidden: Variable,
-  head: Parameter,
+  hidden: Tensor,
+  weight: Tensor,
   targets: ResponseTargets,
-): Variable {
+  keepLogits: boolean,
+): SequenceLogps {
   const { rows, targetRows, labels, sequenceOffsets: offsets } = targets;
   const logps = Tensor.empty([labels.size]);
   const logSumExp = Tensor.empty([rows.size]);
-  const weight = head.compute;
-  native.linearLogprob({ hidden: hidden.value, weight, rows, targetRows, labels, logps, logSumExp });
+  const logits = keepLogits ? Tensor.empty([rows.size, weight.shape[0]!]) : undefined;
+  native.linearLogprob({ hidden, weight, rows, targetRows, labels, logps, logSumExp, logits });
   const sums = Tensor.empty([offsets.size - 1]);
   native.sequenceSum({ values: logps, offsets, sums });
-  return graph.record(new Variable(sums), [logps, logSumExp], dSums => {
-    const dLogps = Tensor.empty([labels.size]);
-    native.sequenceSumBackward({ dSums, offsets, dValues: dLogps });
-    hidden.contribute(hidden.value.dtype, dHidden =>
-      native.linearLogprobBackward({
-        hidden: hidden.value,
-        weight,
-        rows,
-        targetRows,
-        labels,
-        logSumExp,
-        dLogps,
-        dHidden,
-        dWeight: head.gradient,
-      }),
-    );
-    dLogps.dispose();
-  });
+  return {
+    sums,
+    backward(dSums, dHidden, dWeight) {
+      const dLogps = Tensor.empty([labels.size]);
+      native.sequenceSumBackward({ dSums, offsets, dValues: dLogps });
+      const saved = { hidden, weight, rows, targetRows, labels, logSumExp, logits };
+      native.linearLogprobBackward({ ...saved, dLogps, dHidden, dWeight });
+    },
+  };
 }

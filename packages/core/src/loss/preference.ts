@@ -33,41 +33,46 @@ export interface PreferenceOptions {
 
 export const isRefined = (method: Method): boolean => method === 'sr-dpo' || method === 'sr-ipo';
 
-/** Log-probs of the answers of B pairs, f32 [B, 2] (chosen, rejected), or [B, 1] for SFT. */
-export interface PreferenceInput {
-  readonly policy: Tensor;
-  readonly reference: Tensor | null;
-  readonly augmentedPolicy: Tensor | null;
-  readonly augmentedReference: Tensor | null;
-  /** i32, the shape of `policy`. */
-  readonly responseTokens: Tensor;
+/** What the loss of B pairs takes as given: no gradient flows into it. */
+export interface PreferenceGiven {
+  /** Tokens of each answer: [B, 2] (chosen, rejected), or [B, 1] for SFT. */
+  readonly responseTokens: Int32Array;
+  /** log pi_ref(y | x): [B, 2]; null for SFT. */
+  readonly reference: Float32Array | null;
+  /** log pi(y | p (+) x) and log pi_ref(y | p (+) x): [B, 2], both or neither. */
+  readonly augmentedPolicy: Float32Array | null;
+  readonly augmentedReference: Float32Array | null;
 }
 
-export interface PreferenceOutput {
+/** The loss of B pairs, on the device. */
+export interface PreferenceTensors {
   /** f32 [B]: the loss of each pair, not weighted; for SFT the summed negative log-prob, whatever the reduction. */
-  readonly losses: Float32Array;
+  readonly losses: Tensor;
   /** f32 [B]: m; zeros for SFT. */
-  readonly margins: Float32Array;
+  readonly margins: Tensor;
   /** f32 [B]: D; zeros without refinement. */
-  readonly deltas: Float32Array;
-  /** f32, the shape of `policy`: gradient of the scaled loss, owned by the current scope. */
+  readonly deltas: Tensor;
+  /** f32, the shape of the policy's log-probs: gradient of the scaled loss. */
   readonly dLogps: Tensor;
 }
 
 /**
- * Loss of each pair and the gradient for each policy log-prob.
+ * Loss of each pair and the gradient for each policy log-prob; the tensors belong to the current scope.
  *
+ * @param policy log pi(y | x): f32 [B, 2], or [B, 1] for SFT
  * @param weight what one pair's loss (for SFT by token: one token's) counts in the step: 1 / pairs, 1 / tokens
  */
 export function preferenceLoss(
   options: PreferenceOptions,
-  input: PreferenceInput,
+  policy: Tensor,
+  given: PreferenceGiven,
   weight: number,
-): PreferenceOutput {
-  const pairs = input.policy.shape[0]!;
+): PreferenceTensors {
+  const pairs = policy.shape[0]!;
   const losses = Tensor.empty([pairs]);
-  const dLogps = Tensor.empty(input.policy.shape);
-  const common = { policy: input.policy, responseTokens: input.responseTokens, losses, dLogps };
+  const dLogps = Tensor.empty(policy.shape);
+  const responseTokens = Tensor.from(given.responseTokens, policy.shape);
+  const common = { policy, responseTokens, losses, dLogps };
   if (options.method === 'sft') {
     // The sum of negative log-probs; `weight` makes it the mean over examples or tokens.
     native.preferenceLoss({
@@ -79,15 +84,12 @@ export function preferenceLoss(
       labelSmoothing: 0,
       lossScale: weight,
     });
-    return {
-      losses: losses.toFloat32Array(),
-      margins: new Float32Array(pairs),
-      deltas: new Float32Array(pairs),
-      dLogps,
-    };
+    return { losses, margins: Tensor.zeros([pairs]), deltas: Tensor.zeros([pairs]), dLogps };
   }
   const margins = Tensor.empty([pairs]);
   const deltas = Tensor.empty([pairs]);
+  const logps = (values: Float32Array | null): Tensor | undefined =>
+    values === null ? undefined : Tensor.from(values, [pairs, 2]);
   native.preferenceLoss({
     ...common,
     method: options.method.endsWith('dpo') ? 'dpo' : 'ipo',
@@ -96,16 +98,11 @@ export function preferenceLoss(
     lambda: isRefined(options.method) ? options.lambda : 0,
     labelSmoothing: options.labelSmoothing,
     lossScale: weight,
-    reference: input.reference!,
-    ...(input.augmentedPolicy && { augmentedPolicy: input.augmentedPolicy }),
-    ...(input.augmentedReference && { augmentedReference: input.augmentedReference }),
+    reference: logps(given.reference),
+    augmentedPolicy: logps(given.augmentedPolicy),
+    augmentedReference: logps(given.augmentedReference),
     margins,
     deltas,
   });
-  return {
-    losses: losses.toFloat32Array(),
-    margins: margins.toFloat32Array(),
-    deltas: deltas.toFloat32Array(),
-    dLogps,
-  };
+  return { losses, margins, deltas, dLogps };
 }

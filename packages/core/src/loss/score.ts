@@ -1,25 +1,16 @@
-/** Runs a packed batch through the model up to the log-probability of every answer. */
+/** Runs packed pairs through the model: to their hidden states, or without gradient to their log-probabilities. */
 import { Scope, Tensor } from '@sralign/native';
 import { Graph, type Variable } from '../autograd/graph.js';
 import { type Answers, type PackedBatch, type PairTokens, packPairs, type View } from '../batch/pack.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import { sequenceLogps } from './logps.js';
+import { indexTensor, responseTargets, sequenceLogps } from './logps.js';
 
-/**
- * log pi(y | x) of the batch's Q answers: f32 [Q]. The index tensors and, recording, the activations belong to the
- * current scope.
- */
-export function batchLogps(model: CausalLM, graph: Graph, batch: PackedBatch): Variable {
+/** Final hidden states of a batch [T, H]. The index tensors and, recording, the activations belong to the scope. */
+export function batchHidden(model: CausalLM, graph: Graph, batch: PackedBatch): Variable {
   const tokens = indexTensor(batch.tokens);
   const positions = indexTensor(batch.positions);
   const segments = Tensor.from(batch.segments, [batch.segments.length / 3, 3]);
-  const hidden = model.hidden(graph, { tokens, positions, context: { segments } });
-  return sequenceLogps(graph, hidden, model.head, {
-    rows: indexTensor(batch.rows),
-    targetRows: indexTensor(batch.targetRows),
-    labels: indexTensor(batch.labels),
-    sequenceOffsets: indexTensor(batch.sequenceOffsets),
-  });
+  return model.hidden(graph, { tokens, positions, context: { segments } });
 }
 
 /**
@@ -36,7 +27,6 @@ export function scorePairs(
 ): Float32Array {
   using _scope = new Scope();
   const batch = packPairs(pairs, view, answers, sharedAugmentation);
-  return batchLogps(model, new Graph(false), batch).value.toFloat32Array();
+  const hidden = batchHidden(model, new Graph('inference'), batch).value;
+  return sequenceLogps(hidden, model.head.compute, responseTargets(batch), false).sums.toFloat32Array();
 }
-
-const indexTensor = (values: Int32Array): Tensor => Tensor.from(values, [values.length]);

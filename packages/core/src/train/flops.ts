@@ -1,14 +1,31 @@
 /**
  * Model FLOPs utilisation: the multiplications and additions of the linear layers that a step needs, over what this
- * machine's matrix product reaches. Attention scores and the recomputed output-matrix chunks are not counted, so the
- * figure understates a little.
+ * machine's matrix product reaches. Attention scores and what is computed twice (activation checkpointing, logits too
+ * large to keep) are not counted, so the figure understates a little.
  */
 import { type DType, linear, Scope, Tensor } from '@sralign/native';
 import { type Answers, type PairTokens, packedTokens, type View } from '../batch/pack.js';
+import { isRefined, type Method } from '../loss/preference.js';
 import type { CausalLM } from '../model/causal-lm.js';
 
+/**
+ * FLOPs of a training step: forward and twice that backward, and the augmented forward of the refined methods.
+ *
+ * @param augmentationTokens tokens of p, computed once for the whole step
+ */
+export function stepFlops(
+  model: CausalLM,
+  pairs: readonly PairTokens[],
+  method: Method,
+  augmentationTokens: number,
+): number {
+  const plain = 3 * forwardFlops(model, pairs, 'plain', method === 'sft' ? 'chosen' : 'both', 0);
+  if (!isRefined(method)) return plain;
+  return plain + forwardFlops(model, pairs, 'augmented', 'both', augmentationTokens);
+}
+
 /** Forward FLOPs of pairs in one view: 2 per weight and token, the output matrix only at response positions. */
-export function forwardFlops(
+function forwardFlops(
   model: CausalLM,
   pairs: readonly PairTokens[],
   view: View,
@@ -29,7 +46,7 @@ export function forwardFlops(
   return 2 * (layers * layerWeights * tokens + vocabularySize * hiddenSize * rows);
 }
 
-/** FLOP/s of a square product in the compute type: the median of a few, at the threads in use. */
+/** FLOP/s of a square product in the compute type: the best of a few, at the threads in use. */
 export function measureMatmulFlops(dtype: DType): number {
   using _scope = new Scope();
   const size = 1024;
@@ -43,7 +60,5 @@ export function measureMatmulFlops(dtype: DType): number {
     linear({ x, weight, out });
     return (performance.now() - startMs) / 1000;
   });
-  // The first call creates the primitive and starts the threads.
-  const [, ...warm] = seconds;
-  return (2 * size ** 3) / warm.sort((a, b) => a - b)[2]!;
+  return (2 * size ** 3) / Math.min(...seconds);
 }

@@ -3,16 +3,9 @@
  * beta * (log pi - log pi_ref) with summed log-probs whatever the loss reduces with; an accuracy counts log-ratios of y+
  * that are strictly greater.
  */
-import type { PreferenceOptions, PreferenceOutput } from '../loss/preference.js';
+import type { PreferenceOutput } from '../loss/gradient.js';
+import type { PreferenceGiven, PreferenceOptions } from '../loss/preference.js';
 import type { AnswerLogps } from '../reference/cache.js';
-
-/** Log-probs of B pairs: f32 [B, 2], or [B, 1] for SFT. */
-export interface PairLogps {
-  readonly policy: Float32Array;
-  readonly reference: readonly AnswerLogps[] | null;
-  readonly augmentedPolicy: Float32Array | null;
-  readonly augmentedReference: readonly AnswerLogps[] | null;
-}
 
 export class PairMetrics {
   private readonly sums = new Map<string, number>();
@@ -22,18 +15,18 @@ export class PairMetrics {
   constructor(private readonly options: PreferenceOptions) {}
 
   /** @param lossWeight what each pair's loss counts in the mean loss; 1 / pairs of the whole step, or 1 / tokens */
-  add(output: PreferenceOutput, logps: PairLogps, lossWeight: number): void {
+  add(output: PreferenceOutput, given: PreferenceGiven, lossWeight: number): void {
     const sft = this.options.method === 'sft';
     for (const [i, loss] of output.losses.entries()) {
       this.pairs++;
       this.loss += loss * lossWeight;
       if (sft) {
-        this.sum('logps/chosen', logps.policy[i]!);
+        this.sum('logps/chosen', output.policy[i]!);
         continue;
       }
       const { beta } = this.options;
-      const policy = answers(logps.policy, i);
-      const reference = logps.reference![i]!;
+      const policy = answers(output.policy, i);
+      const reference = answers(given.reference!, i);
       const chosenReward = beta * (policy.chosen - reference.chosen);
       const rejectedReward = beta * (policy.rejected - reference.rejected);
       this.sum('rewards/chosen', chosenReward);
@@ -43,9 +36,9 @@ export class PairMetrics {
       this.sum('logps/chosen', policy.chosen);
       this.sum('logps/rejected', policy.rejected);
       this.sum('margin', output.margins[i]!);
-      if (logps.augmentedPolicy === null) continue;
-      const augmented = answers(logps.augmentedPolicy, i);
-      const augmentedReference = logps.augmentedReference![i]!;
+      if (given.augmentedPolicy === null) continue;
+      const augmented = answers(given.augmentedPolicy, i);
+      const augmentedReference = answers(given.augmentedReference!, i);
       const augmentedMargin =
         augmented.chosen - augmentedReference.chosen - (augmented.rejected - augmentedReference.rejected);
       this.sum('sr/delta', output.deltas[i]!);

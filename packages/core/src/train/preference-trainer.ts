@@ -2,25 +2,27 @@
  * One optimizer step, read top to bottom: pack, augmented forward, forward, loss, backward, clip, update.
  *
  * Memory: everything a microbatch makes lives in one scope and is freed at its end; the [tokens x vocabulary] logits
- * never exist (loss/logps.ts).
+ * of a batch never exist (loss/gradient.ts).
  */
 import { Scope, Tensor } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
 import { type Answers, type PairTokens, packedTokens, packPairs } from '../batch/pack.js';
 import { RunError } from '../errors.js';
+import { type PreferenceOutput, preferenceGradient } from '../loss/gradient.js';
 import {
   isRefined,
+  type PreferenceGiven,
   type PreferenceOptions,
-  type PreferenceOutput,
   preferenceLoss,
 } from '../loss/preference.js';
-import { batchLogps, scorePairs } from '../loss/score.js';
+import { batchHidden, scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { clipFactor, gradientNorm } from '../optim/clip.js';
 import { Optimizer, type OptimizerOptions } from '../optim/optimizer.js';
 import type { AnswerLogps } from '../reference/cache.js';
-import { forwardFlops, measureMatmulFlops } from './flops.js';
+import { measureMatmulFlops, stepFlops } from './flops.js';
 import { PairMetrics } from './pair-metrics.js';
+import { Phases } from './phases.js';
 import { letOthersRun } from './yield.js';
 
 /** A pair with what the reference says of it. */
@@ -40,6 +42,8 @@ export interface PreferenceTrainerOptions extends PreferenceOptions {
   readonly maxGradNorm: number;
   /** Pairs that go through the model at once. */
   readonly microbatchPairs: number;
+  /** Keep only the input of each block for the backward pass and compute its inside again: less memory, more time. */
+  readonly activationCheckpointing: boolean;
 }
 
 export class PreferenceTrainer {
@@ -72,31 +76,25 @@ export class PreferenceTrainer {
     signal?: AbortSignal,
   ): Promise<Record<string, number>> {
     const startMs = performance.now();
-    const times = { augmentedMs: 0, forwardMs: 0, backwardMs: 0 };
+    const phases = new Phases();
     const metrics = new PairMetrics(this.options);
     const weight = 1 / this.lossTerms(pairs);
     this.model.zeroGradients();
     for (let start = 0; start < pairs.length; start += this.options.microbatchPairs) {
-      this.accumulate(pairs.slice(start, start + this.options.microbatchPairs), weight, metrics, times);
+      this.accumulate(pairs.slice(start, start + this.options.microbatchPairs), weight, metrics, phases);
       await letOthersRun(signal);
     }
-    const updateMs = performance.now();
-    const norm = gradientNorm(this.model.parameters);
-    if (!Number.isFinite(norm)) throw new RunError(`The gradient norm is ${norm}.`);
-    this.optimizer.step(learningRate, clipFactor(norm, this.options.maxGradNorm));
-    const endMs = performance.now();
-    const seconds = (endMs - startMs) / 1000;
+    const norm = phases.run('optimizer', () => this.update(learningRate));
+    const stepMs = performance.now() - startMs;
+    const seconds = stepMs / 1000;
     return {
       ...metrics.means(),
       grad_norm: norm,
       learning_rate: learningRate,
       tokens_per_second: this.trainedTokens(pairs) / seconds,
       mfu: this.flops(pairs) / seconds / this.matmulFlops,
-      'time/augmented_ms': times.augmentedMs,
-      'time/forward_ms': times.forwardMs,
-      'time/backward_ms': times.backwardMs,
-      'time/optimizer_ms': endMs - updateMs,
-      'time/step_ms': endMs - startMs,
+      ...phases.metrics(),
+      'time/step_ms': stepMs,
     };
   }
 
@@ -127,10 +125,23 @@ export class PreferenceTrainer {
   private evaluateBatch(pairs: readonly TrainingPair[], weight: number, metrics: PairMetrics): void {
     using _scope = new Scope();
     const tokens = pairs.map(pair => pair.tokens);
-    const logps = scorePairs(this.model, tokens, 'plain', this.answers, this.sharedAugmentation);
-    const policy = Tensor.from(logps, [pairs.length, this.answers === 'both' ? 2 : 1]);
+    const policy = scorePairs(this.model, tokens, 'plain', this.answers, this.sharedAugmentation);
     const augmented = pairs[0]!.augmentedReference === null ? null : this.augmentedLogps(pairs);
-    this.loss(pairs, policy, augmented, weight, metrics);
+    const given = this.given(pairs, augmented);
+    const shape = [pairs.length, this.answers === 'both' ? 2 : 1];
+    const { losses, margins, deltas } = preferenceLoss(
+      this.options,
+      Tensor.from(policy, shape),
+      given,
+      weight,
+    );
+    const output = {
+      policy,
+      losses: losses.toFloat32Array(),
+      margins: margins.toFloat32Array(),
+      deltas: deltas.toFloat32Array(),
+    };
+    this.report(pairs, output, given, weight, metrics);
   }
 
   /** Adds one microbatch's gradient. */
@@ -138,71 +149,69 @@ export class PreferenceTrainer {
     pairs: readonly TrainingPair[],
     weight: number,
     metrics: PairMetrics,
-    times: { augmentedMs: number; forwardMs: number; backwardMs: number },
+    phases: Phases,
   ): void {
     using _scope = new Scope();
-    const startMs = performance.now();
-    const augmented = isRefined(this.options.method) ? this.augmentedLogps(pairs) : null;
-    const forwardMs = performance.now();
-    const graph = new Graph(true);
+    const { model, options } = this;
+    const augmented = isRefined(options.method)
+      ? phases.run('augmented', () => this.augmentedLogps(pairs))
+      : null;
+    const given = this.given(pairs, augmented);
     const batch = packPairs(
       pairs.map(pair => pair.tokens),
       'plain',
       this.answers,
     );
-    const logps = batchLogps(this.model, graph, batch);
-    const policy = logps.value.reshape([pairs.length, this.answers === 'both' ? 2 : 1]);
-    const { dLogps } = this.loss(pairs, policy, augmented, weight, metrics);
-    const backwardMs = performance.now();
-    logps.contribute('f32', target => target.copyFrom(dLogps.reshape(target.shape)));
-    graph.backward();
-    times.augmentedMs += forwardMs - startMs;
-    times.forwardMs += backwardMs - forwardMs;
-    times.backwardMs += performance.now() - backwardMs;
+    const graph = new Graph(options.activationCheckpointing ? 'checkpointing' : 'recording');
+    const hidden = phases.run('forward', () => batchHidden(model, graph, batch));
+    const output = phases.run('head', () =>
+      preferenceGradient(options, hidden, model.head, batch, given, weight),
+    );
+    this.report(pairs, output, given, weight, metrics);
+    phases.run('backward', () => graph.backward());
   }
 
-  private loss(
+  /** Clips and updates the weights; returns the norm before clipping. */
+  private update(learningRate: number): number {
+    const norm = gradientNorm(this.model.parameters);
+    if (!Number.isFinite(norm)) throw new RunError(`The gradient norm is ${norm}.`);
+    this.optimizer.step(learningRate, clipFactor(norm, this.options.maxGradNorm));
+    return norm;
+  }
+
+  /** Adds the output of pairs to the metrics. */
+  private report(
     pairs: readonly TrainingPair[],
-    policy: Tensor,
-    augmentedPolicy: Tensor | null,
+    output: PreferenceOutput,
+    given: PreferenceGiven,
     weight: number,
     metrics: PairMetrics,
-  ): PreferenceOutput {
-    const sft = this.options.method === 'sft';
-    const reference = sft ? null : pairs.map(pair => pair.reference!);
-    const augmentedReference = augmentedPolicy === null ? null : pairs.map(pair => pair.augmentedReference!);
-    const responseTokens = pairs.flatMap(({ tokens }) =>
-      sft ? [tokens.chosen.length] : [tokens.chosen.length, tokens.rejected.length],
-    );
-    const output = preferenceLoss(
-      this.options,
-      {
-        policy,
-        reference: reference && logpsTensor(reference),
-        augmentedPolicy,
-        augmentedReference: augmentedReference && logpsTensor(augmentedReference),
-        responseTokens: Tensor.from(Int32Array.from(responseTokens), policy.shape),
-      },
-      weight,
-    );
+  ): void {
     for (const [i, loss] of output.losses.entries()) {
       if (!Number.isFinite(loss)) throw new RunError(`The loss of the pair ${pairs[i]!.source} is ${loss}.`);
     }
-    const logps = {
-      policy: policy.toFloat32Array(),
-      reference,
-      augmentedPolicy: augmentedPolicy?.toFloat32Array() ?? null,
-      augmentedReference,
-    };
-    metrics.add(output, logps, weight);
-    return output;
+    metrics.add(output, given, weight);
   }
 
-  /** log pi(y | p (+) x), without gradient: f32 [B, 2]. */
-  private augmentedLogps(pairs: readonly TrainingPair[]): Tensor {
+  private given(pairs: readonly TrainingPair[], augmentedPolicy: Float32Array | null): PreferenceGiven {
+    const sft = this.options.method === 'sft';
+    return {
+      responseTokens: Int32Array.from(
+        pairs.flatMap(({ tokens: { chosen, rejected } }) =>
+          sft ? [chosen.length] : [chosen.length, rejected.length],
+        ),
+      ),
+      reference: sft ? null : logpsArray(pairs.map(pair => pair.reference!)),
+      augmentedPolicy,
+      augmentedReference:
+        augmentedPolicy === null ? null : logpsArray(pairs.map(pair => pair.augmentedReference!)),
+    };
+  }
+
+  /** log pi(y | p (+) x), without gradient: [B, 2]. */
+  private augmentedLogps(pairs: readonly TrainingPair[]): Float32Array {
     const tokens = pairs.map(pair => pair.tokens);
-    const logps = scorePairs(this.model, tokens, 'augmented', 'both', this.sharedAugmentation);
-    return Tensor.from(logps, [pairs.length, 2]);
+    return scorePairs(this.model, tokens, 'augmented', 'both', this.sharedAugmentation);
   }
 
   /** Tokens of x, y+ and y- that the forward pass with gradient computes; shared ones count once. */
@@ -210,14 +219,9 @@ export class PreferenceTrainer {
     return pairs.reduce((sum, { tokens }) => sum + packedTokens(tokens, 'plain', this.answers), 0);
   }
 
-  /** FLOPs of a step: forward and twice that backward, and the augmented forward. */
   private flops(pairs: readonly TrainingPair[]): number {
     const tokens = pairs.map(pair => pair.tokens);
-    const plain = 3 * forwardFlops(this.model, tokens, 'plain', this.answers, 0);
-    if (!isRefined(this.options.method)) return plain;
-    return (
-      plain + forwardFlops(this.model, tokens, 'augmented', this.answers, this.sharedAugmentation.length)
-    );
+    return stepFlops(this.model, tokens, this.options.method, this.sharedAugmentation.length);
   }
 
   /** What the mean loss divides by: pairs, or response tokens (SFT with `sftReduction: token`). */
@@ -227,8 +231,5 @@ export class PreferenceTrainer {
   }
 }
 
-const logpsTensor = (logps: readonly AnswerLogps[]): Tensor =>
-  Tensor.from(Float32Array.from(logps.flatMap(({ chosen, rejected }) => [chosen, rejected])), [
-    logps.length,
-    2,
-  ]);
+const logpsArray = (logps: readonly AnswerLogps[]): Float32Array =>
+  Float32Array.from(logps.flatMap(({ chosen, rejected }) => [chosen, rejected]));

@@ -14,8 +14,9 @@ import { Graph } from '../autograd/graph.js';
 import { type PairTokens, packPairs } from '../batch/pack.js';
 import { ModelError } from '../errors.js';
 import { readSafetensorsHeader, type TensorEntry } from '../hf/safetensors.js';
-import { type PreferenceOptions, preferenceLoss } from '../loss/preference.js';
-import { batchLogps, scorePairs } from '../loss/score.js';
+import { preferenceGradient } from '../loss/gradient.js';
+import { isRefined, type PreferenceOptions } from '../loss/preference.js';
+import { batchHidden, scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { fillFromEntry, loadModel } from '../model/load.js';
 import { sequenceLogits } from '../model/logits.js';
@@ -159,25 +160,20 @@ class Verification {
     const reports: QuantityReport[] = [];
     {
       using _scope = new Scope();
-      const graph = new Graph(true);
+      const graph = new Graph('recording');
       const batch = packPairs(this.pairs, 'plain', sft ? 'chosen' : 'both');
-      const logps = batchLogps(model, graph, batch);
-      const shape = [pairs.length, sft ? 1 : 2];
-      const refined = options.method.startsWith('sr');
-      const augmented = refined && scorePairs(model, this.pairs, 'augmented', 'both', this.augmentation);
-      const output = preferenceLoss(
-        options,
-        {
-          policy: logps.value.reshape(shape),
-          reference: sft ? null : groupTensor(this.expected.reference, 'chosen', 'rejected'),
-          augmentedPolicy: augmented ? Tensor.from(augmented, shape) : null,
-          augmentedReference: refined
-            ? groupTensor(this.expected.reference, 'augChosen', 'augRejected')
-            : null,
-          responseTokens: Tensor.from(batch.responseTokens, shape),
-        },
-        1 / pairs.length,
-      );
+      const refined = isRefined(options.method);
+      const { reference } = this.expected;
+      const given = {
+        responseTokens: batch.responseTokens,
+        reference: sft ? null : groupArray(reference, 'chosen', 'rejected'),
+        augmentedPolicy: refined
+          ? scorePairs(model, this.pairs, 'augmented', 'both', this.augmentation)
+          : null,
+        augmentedReference: refined ? groupArray(reference, 'augChosen', 'augRejected') : null,
+      };
+      const hidden = batchHidden(model, graph, batch);
+      const output = preferenceGradient(options, hidden, model.head, batch, given, 1 / pairs.length);
       loss = output.losses.reduce((sum, value) => sum + value, 0) / pairs.length;
       if (name === 'sr_dpo') {
         const { logps: tolerance } = this.tolerances;
@@ -192,7 +188,6 @@ class Verification {
           }),
         );
       }
-      logps.contribute('f32', target => target.copyFrom(output.dLogps.reshape(target.shape)));
       graph.backward();
     }
     reports.push(
@@ -227,6 +222,7 @@ class Verification {
       optimizer: { name, alpha: 0.99, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: run.weightDecay },
       maxGradNorm: run.maxGradNorm,
       microbatchPairs: this.pairs.length,
+      activationCheckpointing: false,
     });
     const losses: number[] = [];
     const norms: number[] = [];
@@ -311,7 +307,6 @@ class Verification {
 
 const column = (logps: Float32Array, index: 0 | 1): Float32Array => logps.filter((_, i) => i % 2 === index);
 
-function groupTensor(groups: LogpGroups, chosen: keyof LogpGroups, rejected: keyof LogpGroups): Tensor {
-  const values = groups[chosen].flatMap((value, i) => [value, groups[rejected][i]!]);
-  return Tensor.from(Float32Array.from(values), [groups[chosen].length, 2]);
+function groupArray(groups: LogpGroups, chosen: keyof LogpGroups, rejected: keyof LogpGroups): Float32Array {
+  return Float32Array.from(groups[chosen].flatMap((value, i) => [value, groups[rejected][i]!]));
 }
