@@ -1,5 +1,5 @@
 /** What this machine reaches at the threads in use: the ceilings that times are held against. */
-import { type DType, linear, Scope, Tensor } from '@sralign/native';
+import { add, type DType, linear, Scope, sumOfSquares, Tensor } from '@sralign/native';
 
 /** FLOP/s of a 2048^3 product in the given type: the best of three after a warm-up. */
 export function matmulFlops(dtype: DType): number {
@@ -9,8 +9,20 @@ export function matmulFlops(dtype: DType): number {
   return (2 * size ** 3) / bestSeconds(() => linear({ x, weight, out }));
 }
 
+/**
+ * Bytes/s of the main memory, over arrays of 128 MiB: the better of reading alone (a sum of squares) and of two reads and
+ * a write (an addition). Bytes are those an operation names; what a cache fetches before a write is not counted.
+ */
+export function memoryBandwidth(): number {
+  using _scope = new Scope();
+  const [a, b, out] = [0, 0, 0].map(() => Tensor.zeros([2 ** 25])) as [Tensor, Tensor, Tensor];
+  const reading = bestSeconds(() => sumOfSquares([a, b]));
+  const adding = bestSeconds(() => add({ a, b, out }));
+  return Math.max((a.bytes + b.bytes) / reading, (a.bytes + b.bytes + out.bytes) / adding);
+}
+
 /** The shortest of three runs, after one that warms up. */
-export function bestSeconds(run: () => void): number {
+function bestSeconds(run: () => void): number {
   run();
   const seconds = [0, 0, 0].map(() => {
     const startMs = performance.now();

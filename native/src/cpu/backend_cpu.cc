@@ -1,6 +1,7 @@
 // Each operation: check the contents of its index tensors, then hand over to the kernels or to oneDNN.
 #include "backend_cpu.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "../core/checks.h"
@@ -42,7 +43,15 @@ void CpuBackend::copyToHost(void* host, const void* device, size_t bytes) {
   std::memcpy(host, device, bytes);
 }
 void CpuBackend::copy(void* target, const void* source, size_t bytes) { std::memmove(target, source, bytes); }
-void CpuBackend::zero(void* device, size_t bytes) { std::memset(device, 0, bytes); }
+void CpuBackend::zero(void* device, size_t bytes) {
+  constexpr size_t kChunk = size_t{1} << 20;
+  const auto chunks = static_cast<int64_t>((bytes + kChunk - 1) / kChunk);
+#pragma omp parallel for schedule(static) if (chunks > 1)
+  for (int64_t i = 0; i < chunks; ++i) {
+    const size_t start = static_cast<size_t>(i) * kChunk;
+    std::memset(static_cast<char*>(device) + start, 0, std::min(kChunk, bytes - start));
+  }
+}
 
 // ---- embedding
 // ----------------------------------------------------------------------------------------------
