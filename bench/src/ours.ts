@@ -35,7 +35,7 @@ export class Ours {
     private readonly model: CausalLM,
     private readonly tokens: readonly PairTokens[],
     private readonly augmentation: Int32Array,
-    private readonly activationCheckpointing: boolean,
+    private readonly memory: { readonly microbatchPairs: number; readonly activationCheckpointing: boolean },
   ) {
     const [plain, augmented] = [this.logps('plain'), this.logps('augmented')];
     this.pairs = tokens.map((pair, i) => ({
@@ -75,8 +75,7 @@ export class Ours {
       sftReduction: 'example',
       optimizer: { name: 'rmsprop', alpha: 0.99, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 },
       maxGradNorm: 10,
-      microbatchPairs: this.pairs.length,
-      activationCheckpointing: this.activationCheckpointing,
+      ...this.memory,
     });
     this.trainers.set(method, trainer);
     return trainer;

@@ -5,10 +5,10 @@
  *
  *   npm run bench:step -- --model pythia-70m|pythia-14m|llama-60m [--dtype f32|bf16] [--threads 2] [--pairs 8]
  *                         [--lengths FILE.json] [--steps 5] [--activation-checkpointing]
- *                         [--peer-python PYTHON] [--peer-microbatch PAIRS]
+ *                         [--microbatch PAIRS] [--peer-python PYTHON]
  *
- * --lengths names a file of [prompt, chosen, rejected] token counts; without it they are drawn by a fixed seed. The peer
- * takes all pairs in one padded batch, or accumulates over --peer-microbatch pairs where its memory does not suffice.
+ * --lengths names a file of [prompt, chosen, rejected] token counts; without it they are drawn by a fixed seed. Both
+ * sides take all pairs at once, or accumulate over batches of --microbatch pairs where the peer's memory does not suffice.
  */
 import { parseArgs } from 'node:util';
 import { cpuInfo, setThreads } from '@sralign/native';
@@ -30,8 +30,8 @@ const { values } = parseArgs({
     lengths: { type: 'string' },
     steps: { type: 'string', default: '5' },
     'activation-checkpointing': { type: 'boolean', default: false },
+    microbatch: { type: 'string' },
     'peer-python': { type: 'string' },
-    'peer-microbatch': { type: 'string' },
   },
 });
 if (!Object.hasOwn(SHAPES, values.model))
@@ -49,7 +49,9 @@ const pairs = randomPairs(lengths, shape.vocab_size, random);
 const augmentation = randomTokens(AUGMENTATION_TOKENS, shape.vocab_size, random);
 
 const model = await randomModel(shape, dtype);
-const ours = new Ours(model, pairs, augmentation, values['activation-checkpointing']);
+const microbatchPairs = Number(values.microbatch ?? values.pairs);
+const activationCheckpointing = values['activation-checkpointing'];
+const ours = new Ours(model, pairs, augmentation, { microbatchPairs, activationCheckpointing });
 const peer =
   values['peer-python'] === undefined
     ? null
@@ -57,7 +59,7 @@ const peer =
         config: shape,
         dtype,
         threads,
-        microbatchPairs: Number(values['peer-microbatch'] ?? values.pairs),
+        microbatchPairs,
         augmentation: [...augmentation],
         pairs: pairs.map(({ prompt, chosen, rejected }) => ({
           prompt: [...prompt],
@@ -98,7 +100,8 @@ const report = {
   pairs: pairs.length,
   tokens: lengths.reduce((sum, triple) => sum + triple[0] + triple[1] + triple[2], 0),
   steps,
-  activationCheckpointing: values['activation-checkpointing'],
+  microbatchPairs,
+  activationCheckpointing,
   matmulPeakGflops: rounded(matmulPeak / 1e9),
   ours: Object.fromEntries(OUR_STEPS.map(kind => [kind, ourReport(kind)])),
   peakRssBytes,
