@@ -2,7 +2,8 @@
  * The operations of the engine with what each must move and multiply, forward and backward.
  *
  * Products and attention have the shapes of a Pythia-70M step of 7 pairs (prompt 150, answers 70 and 70 tokens: 2,016
- * tokens). Operations that memory bounds get 16,384 tokens, so that their tensors are larger than a last-level cache.
+ * tokens). Operations that memory bounds get tensors of 100 MiB and more, larger than a last-level cache; RMS norm and
+ * swiglu have the widths of Llama-60M.
  */
 import { packPairs } from '@sralign/core';
 import * as native from '@sralign/native';
@@ -13,16 +14,20 @@ export interface KernelCase {
   readonly name: string;
   /** Sizes, for the table. */
   readonly shape: string;
-  /** Read and written once at least; 0 where only arithmetic counts. */
-  readonly bytes: number;
-  readonly flops: number;
+  /** Types of the floating-point tensors. */
+  readonly dtypes: string;
+  /** What bounds it: bytes read and written once at least, or FLOPs. */
+  readonly floor: { readonly bytes: number } | { readonly flops: number };
   readonly run: () => void;
 }
 
 const HIDDEN = 512;
 const FEED_FORWARD = 2048;
 const VOCABULARY = 50_304;
-const WIDE_TOKENS = 16_384;
+const LLAMA_HIDDEN = 576;
+const LLAMA_FEED_FORWARD = 1536;
+const WIDE_TOKENS = 65_536;
+const FEED_FORWARD_TOKENS = 16_384;
 const HEADS: HeadShape = { layout: 'interleaved', heads: 8, kvHeads: 8, headDim: 64 };
 
 const random = new Random(1);
@@ -46,9 +51,13 @@ function moving(
   writes: readonly Tensor[],
   run: () => void,
 ): KernelCase {
-  const bytes = [...reads, ...writes].reduce((sum, tensor) => sum + tensor.bytes, 0);
-  return { name, shape, bytes, flops: 0, run };
+  const tensors = [...reads, ...writes];
+  const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+  return { name, shape, dtypes: floatTypes(tensors), floor: { bytes }, run };
 }
+
+const floatTypes = (tensors: readonly Tensor[]): string =>
+  [...new Set(tensors.map(tensor => tensor.dtype))].filter(dtype => dtype !== 'i32').join(', ');
 
 /** All cases; the tensors belong to the current scope. */
 export function kernelCases(dtype: DType): KernelCase[] {
@@ -59,6 +68,7 @@ export function kernelCases(dtype: DType): KernelCase[] {
     ...attentionCases(dtype),
     ...activationCases(dtype),
     ...elementwiseCases(),
+    ...logprobCases(),
     ...lossCases(),
     ...optimizerCases(dtype),
   ];
@@ -68,14 +78,21 @@ function embeddingCases(): KernelCase[] {
   const tokens = integers(WIDE_TOKENS, VOCABULARY);
   const [table, out] = [normal([VOCABULARY, HIDDEN]), normal([WIDE_TOKENS, HIDDEN])];
   const shape = `${WIDE_TOKENS} of ${VOCABULARY} x ${HIDDEN}`;
-  const gathered = { bytes: 2 * out.bytes + tokens.bytes, flops: 0 };
+  const distinct = new Set(tokens.toInt32Array()).size;
+  const tableBytes = distinct * HIDDEN * 4; // a row that occurs again is in the cache
   return [
-    { name: 'embedding', shape, ...gathered, run: () => native.embedding({ tokens, table, out }) },
+    {
+      name: 'embedding',
+      shape,
+      dtypes: 'f32',
+      floor: { bytes: tableBytes + out.bytes + tokens.bytes },
+      run: () => native.embedding({ tokens, table, out }),
+    },
     {
       name: 'embedding backward',
       shape,
-      bytes: 3 * out.bytes + tokens.bytes,
-      flops: 0,
+      dtypes: 'f32',
+      floor: { bytes: 2 * tableBytes + out.bytes + tokens.bytes },
       run: () => native.embeddingBackward({ tokens, dOut: out, dTable: table }),
     },
   ];
@@ -91,7 +108,11 @@ function linearCases(dtype: DType): KernelCase[] {
     const [n, k] = [outputs!, inputs!];
     const [x, weight, out] = [normal([tokens, k], dtype), normal([n, k], dtype), normal([tokens, n], dtype)];
     const [bias, dWeight] = [normal([n]), normal([n, k])];
-    const common = { shape: `${tokens} x ${k} -> ${n}`, bytes: 0, flops: 2 * tokens * n * k };
+    const common = {
+      shape: `${tokens} x ${k} -> ${n}`,
+      dtypes: dtype,
+      floor: { flops: 2 * tokens * n * k },
+    };
     return [
       { name: 'linear', ...common, run: () => native.linear({ x, weight, bias, out }) },
       {
@@ -109,6 +130,10 @@ function linearCases(dtype: DType): KernelCase[] {
 }
 
 function normCases(dtype: DType): KernelCase[] {
+  return [...layerNormCases(dtype), ...rmsNormCases(dtype)];
+}
+
+function layerNormCases(dtype: DType): KernelCase[] {
   const shape = `${WIDE_TOKENS} x ${HIDDEN}`;
   const [x, dX] = [normal([WIDE_TOKENS, HIDDEN]), normal([WIDE_TOKENS, HIDDEN])];
   const out = normal([WIDE_TOKENS, HIDDEN], dtype);
@@ -119,12 +144,21 @@ function normCases(dtype: DType): KernelCase[] {
     Tensor,
   ];
   const [mean, rstd] = [normal([WIDE_TOKENS]), normal([WIDE_TOKENS])];
-  const layer = { x, weight, mean, rstd };
+  const common = { x, weight, mean, rstd };
   return [
-    moving('layer norm', shape, [x], [out, mean, rstd], () => native.layerNorm({ ...layer, bias, out })),
+    moving('layer norm', shape, [x], [out, mean, rstd], () => native.layerNorm({ ...common, bias, out })),
     moving('layer norm backward', shape, [x, out, mean, rstd], [dX], () =>
-      native.layerNormBackward({ ...layer, dOut: out, dX, dWeight, dBias }),
+      native.layerNormBackward({ ...common, dOut: out, dX, dWeight, dBias }),
     ),
+  ];
+}
+
+function rmsNormCases(dtype: DType): KernelCase[] {
+  const shape = `${WIDE_TOKENS} x ${LLAMA_HIDDEN}`;
+  const [x, dX] = [normal([WIDE_TOKENS, LLAMA_HIDDEN]), normal([WIDE_TOKENS, LLAMA_HIDDEN])];
+  const out = normal([WIDE_TOKENS, LLAMA_HIDDEN], dtype);
+  const [weight, dWeight, rstd] = [normal([LLAMA_HIDDEN]), normal([LLAMA_HIDDEN]), normal([WIDE_TOKENS])];
+  return [
     moving('RMS norm', shape, [x], [out, rstd], () => native.rmsNorm({ x, weight, out, rstd })),
     moving('RMS norm backward', shape, [x, out, rstd], [dX], () =>
       native.rmsNormBackward({ x, weight, rstd, dOut: out, dX, dWeight }),
@@ -153,54 +187,59 @@ function attentionCases(dtype: DType): KernelCase[] {
     {
       name: 'rotary (in place)',
       shape: `${WIDE_TOKENS} tokens, 16 of 64`,
-      bytes: 2 * rotated,
-      flops: 0,
+      dtypes: dtype,
+      floor: { bytes: 2 * rotated },
       run: () => native.rotary(rotary),
     },
     {
       name: 'attention',
       shape,
-      bytes: 0,
-      flops: 2 * product, // scores, values
+      dtypes: dtype,
+      floor: { flops: 2 * product }, // scores, values
       run: () => native.attention({ qkv, segments, heads: HEADS, out, logSumExp }),
     },
     {
       name: 'attention backward',
       shape,
-      bytes: 0,
-      flops: 5 * product, // scores again, dP, dQ, dK, dV
+      dtypes: dtype,
+      floor: { flops: 5 * product }, // scores again, dP, dQ, dK, dV
       run: () => native.attentionBackward({ qkv, segments, heads: HEADS, out, logSumExp, dOut, dQkv }),
     },
   ];
 }
 
 function activationCases(dtype: DType): KernelCase[] {
-  const shape = `${WIDE_TOKENS} x ${FEED_FORWARD}`;
-  const [x, out, dX] = [0, 0, 0].map(() => normal([WIDE_TOKENS, FEED_FORWARD], dtype)) as [
+  const shape = `${FEED_FORWARD_TOKENS} x ${FEED_FORWARD}`;
+  const [x, out, dX] = [0, 0, 0].map(() => normal([FEED_FORWARD_TOKENS, FEED_FORWARD], dtype)) as [
     Tensor,
     Tensor,
     Tensor,
   ];
-  const [gateUp, dGateUp] = [0, 0].map(() => normal([WIDE_TOKENS, 2 * FEED_FORWARD], dtype)) as [
-    Tensor,
-    Tensor,
-  ];
+  const gated = `${FEED_FORWARD_TOKENS} x ${LLAMA_FEED_FORWARD}`;
+  const [gateUp, dGateUp] = [0, 0].map(() =>
+    normal([FEED_FORWARD_TOKENS, 2 * LLAMA_FEED_FORWARD], dtype),
+  ) as [Tensor, Tensor];
+  const product = normal([FEED_FORWARD_TOKENS, LLAMA_FEED_FORWARD], dtype);
   return [
     moving('gelu', shape, [x], [out], () => native.gelu({ x, out, kind: 'erf' })),
     moving('gelu backward', shape, [x, out], [dX], () =>
       native.geluBackward({ x, dOut: out, dX, kind: 'erf' }),
     ),
-    moving('swiglu', shape, [gateUp], [out], () => native.swiglu({ gateUp, out })),
-    moving('swiglu backward', shape, [gateUp, out], [dGateUp], () =>
-      native.swigluBackward({ gateUp, dOut: out, dGateUp }),
+    moving('swiglu', gated, [gateUp], [product], () => native.swiglu({ gateUp, out: product })),
+    moving('swiglu backward', gated, [gateUp, product], [dGateUp], () =>
+      native.swigluBackward({ gateUp, dOut: product, dGateUp }),
     ),
   ];
 }
 
 function elementwiseCases(): KernelCase[] {
-  const shape = `${WIDE_TOKENS} x ${FEED_FORWARD}`;
-  const [a, b, out] = [0, 0, 0].map(() => normal([WIDE_TOKENS, FEED_FORWARD])) as [Tensor, Tensor, Tensor];
-  const rounded = normal([WIDE_TOKENS, FEED_FORWARD], 'bf16');
+  const shape = `${FEED_FORWARD_TOKENS} x ${FEED_FORWARD}`;
+  const [a, b, out] = [0, 0, 0].map(() => normal([FEED_FORWARD_TOKENS, FEED_FORWARD])) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const rounded = normal([FEED_FORWARD_TOKENS, FEED_FORWARD], 'bf16');
   return [
     moving('add', shape, [a, b], [out], () => native.add({ a, b, out })),
     moving('cast f32 to bf16', shape, [a], [rounded], () => native.cast({ x: a, out: rounded })),
@@ -208,12 +247,40 @@ function elementwiseCases(): KernelCase[] {
   ];
 }
 
-function lossCases(): KernelCase[] {
+function logprobCases(): KernelCase[] {
   const rows = 512;
   const logits = normal([rows, VOCABULARY]);
   const labels = integers(rows, VOCABULARY);
   const [logps, logSumExp, dLogps] = [normal([rows]), normal([rows]), normal([rows])];
-  const pairs = 2 ** 18;
+  native.logprobGather({ logits, labels, logps, logSumExp }); // the backward pass may run alone
+  const shape = `${rows} x ${VOCABULARY}`;
+
+  const [sequences, length] = [2 ** 18, 128];
+  const values = normal([sequences * length]);
+  const offsets = Tensor.from(
+    Int32Array.from({ length: sequences + 1 }, (_, i) => i * length),
+    [sequences + 1],
+  );
+  const sums = normal([sequences]);
+  const summed = `${sequences} of ${length}`;
+  return [
+    moving('log-prob gather', shape, [logits], [logps, logSumExp], () =>
+      native.logprobGather({ logits, labels, logps, logSumExp }),
+    ),
+    moving('log-prob gather backward (in place)', shape, [logits], [logits], () =>
+      native.logprobGatherBackward({ logits, labels, logSumExp, dLogps, dLogits: logits }),
+    ),
+    moving('sequence sum', summed, [values, offsets], [sums], () =>
+      native.sequenceSum({ values, offsets, sums }),
+    ),
+    moving('sequence sum backward', summed, [sums, offsets], [values], () =>
+      native.sequenceSumBackward({ dSums: sums, offsets, dValues: values }),
+    ),
+  ];
+}
+
+function lossCases(): KernelCase[] {
+  const pairs = 2 ** 21;
   const matrix = (): Tensor => normal([pairs, 2]);
   const loss = {
     method: 'dpo',
@@ -233,14 +300,7 @@ function lossCases(): KernelCase[] {
     dLogps: matrix(),
   } as const;
   const { policy, reference, augmentedPolicy, augmentedReference, responseTokens } = loss;
-  const shape = `${rows} x ${VOCABULARY}`;
   return [
-    moving('log-prob gather', shape, [logits], [logps, logSumExp], () =>
-      native.logprobGather({ logits, labels, logps, logSumExp }),
-    ),
-    moving('log-prob gather backward (in place)', shape, [logits], [logits], () =>
-      native.logprobGatherBackward({ logits, labels, logSumExp, dLogps, dLogits: logits }),
-    ),
     moving(
       'preference loss, Sr-DPO',
       `${pairs} pairs`,

@@ -59,10 +59,11 @@ export function logprobPaths(vocabulary: number, dtype: DType): LogprobPath[] {
   ];
 }
 
-/** Most tensor memory that a run adds to what is in use, in bytes. */
-export function addedBytes(run: () => void): number {
+/** Bytes of tensors that a run adds to what is in use, at most, and of its largest allocation, working memory included. */
+export function memoryOf(run: () => void): { readonly addedBytes: number; readonly largestBytes: number } {
   const { liveBytes } = memory();
   resetPeakMemory();
   run();
-  return memory().peakBytes - liveBytes;
+  const { peakBytes, largestAllocationBytes } = memory();
+  return { addedBytes: peakBytes - liveBytes, largestBytes: largestAllocationBytes };
 }

@@ -1,16 +1,18 @@
 /**
  * Times every operation of the engine against its floor: the bytes it must move over the memory bandwidth, or the FLOPs
- * it must do over the matrix-product peak, both measured in this run. Then the fused output matrix + log-prob against
- * the same from whole logits.
+ * it must do over the matrix-product peak, measured before and after each of them. Then the fused output matrix +
+ * log-prob against the same from whole logits, in alternation.
  *
  *   npm run bench:kernels -- [--dtype f32|bf16] [--threads 2] [--only PART_OF_A_NAME] [--json]
  */
 import { parseArgs } from 'node:util';
-import { cpuInfo, type DType, Scope, setThreads } from '@sralign/native';
+import { cpuInfo, type DType, memory, Scope, setThreads } from '@sralign/native';
 import { Bench } from 'tinybench';
-import { kernelCases } from './cases.js';
+import { type KernelCase, kernelCases } from './cases.js';
 import { matmulFlops, memoryBandwidth } from './ceilings.js';
-import { addedBytes, logprobPaths, ROWS, VOCABULARIES } from './fused.js';
+import { logprobPaths, memoryOf, ROWS, VOCABULARIES } from './fused.js';
+
+const FUSED_ROUNDS = 5;
 
 const { values } = parseArgs({
   options: {
@@ -25,46 +27,48 @@ if (dtype !== 'f32' && dtype !== 'bf16') throw new Error('--dtype must be f32 or
 setThreads(Number(values.threads));
 
 const cpu = cpuInfo();
-const ceilings = { matmulFlops: matmulFlops(dtype), memoryBytesPerSecond: memoryBandwidth() };
+const fused = 'fused log-prob'.includes(values.only) ? timeFused(dtype) : [];
+const { workspaceBytes } = memory();
 const kernels = await timeKernels(dtype);
-const fused = 'fused log-prob'.includes(values.only) ? await timeFused(dtype) : [];
 const { model, kernels: instructionSet, oneDnnVersion } = cpu;
 const report = {
   machine: { model, kernels: instructionSet, nativeBf16: cpu.nativeBf16, oneDnn: oneDnnVersion },
   dtype,
   threads: Number(values.threads),
-  ceilings,
   kernels,
   fused,
+  workspaceBytes,
 };
 if (values.json) {
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
 } else {
-  const { matmulFlops: flops, memoryBytesPerSecond: bandwidth } = ceilings;
-  process.stdout.write(
-    `${model}, ${instructionSet}, ${dtype}, ${values.threads} threads: ` +
-      `${(flops / 1e9).toFixed(0)} GFLOP/s, ${(bandwidth / 1e9).toFixed(1)} GB/s\n\n`,
+  process.stdout.write(`${model}, ${instructionSet}, ${dtype}, ${values.threads} threads\n\n`);
+  print(
+    ['operation', 'size', 'dtype', 'ceiling', 'ms', 'floor ms', 'ms / floor'],
+    kernels.map(Object.values),
   );
-  print(['operation', 'size', 'bound', 'ms', 'floor ms', 'ms / floor'], kernels.map(Object.values));
-  print(['log-prob path', 'vocabulary', 'ms', 'ms / unfused', 'memory MB'], fused.map(Object.values));
+  print(
+    ['log-prob path', 'vocabulary', 'ms', 'ms / unfused', 'tensors MB', 'largest MB'],
+    fused.map(Object.values),
+  );
+  if (fused.length > 0)
+    process.stdout.write(`Working memory that the operations keep: ${rounded(workspaceBytes / 1e6)} MB\n`);
 }
 
 async function timeKernels(type: DType) {
   using _scope = new Scope();
   const rows = [];
-  for (const { name, shape, bytes, flops, run } of kernelCases(type)) {
+  for (const { name, shape, dtypes, floor, run } of kernelCases(type)) {
     if (!name.includes(values.only)) continue;
-    const [memoryMs, matmulMs] = [
-      (1000 * bytes) / ceilings.memoryBytesPerSecond,
-      (1000 * flops) / ceilings.matmulFlops,
-    ];
-    const floorMs = Math.max(memoryMs, matmulMs);
+    const before = ceiling(floor, type);
     const ms = await medianMs(run);
-    const bound = memoryMs > matmulMs ? 'memory' : 'matmul';
+    const perSecond = Math.max(before, ceiling(floor, type));
+    const floorMs = (1000 * ('flops' in floor ? floor.flops : floor.bytes)) / perSecond;
     rows.push({
       name,
       shape,
-      bound,
+      dtypes,
+      ceiling: `${rounded(perSecond / 1e9)} ${'flops' in floor ? 'GFLOP/s' : 'GB/s'}`,
       ms: rounded(ms),
       floorMs: rounded(floorMs),
       overFloor: rounded(ms / floorMs),
@@ -73,24 +77,41 @@ async function timeKernels(type: DType) {
   return rows;
 }
 
-async function timeFused(type: DType) {
-  const rows = [];
-  for (const vocabulary of VOCABULARIES) {
+/** Per second, as this machine reaches it now. */
+function ceiling(floor: KernelCase['floor'], type: DType): number {
+  return 'flops' in floor ? matmulFlops(type) : memoryBandwidth();
+}
+
+/** The paths take turns; the first round warms up and shows the memory. */
+function timeFused(type: DType) {
+  return VOCABULARIES.flatMap(vocabulary => {
     using _scope = new Scope();
-    let unfusedMs = 0;
-    for (const { name, run } of logprobPaths(vocabulary, type)) {
-      const ms = await medianMs(run);
-      if (name === 'unfused') unfusedMs = ms;
-      rows.push({
-        name: `${name}, ${ROWS} rows`,
-        vocabulary,
-        ms: rounded(ms),
-        overUnfused: rounded(ms / unfusedMs),
-        megabytes: rounded(addedBytes(run) / 1e6),
-      });
+    const paths = logprobPaths(vocabulary, type).map(path => ({
+      ...path,
+      memory: memoryOf(path.run),
+      samples: [] as number[],
+    }));
+    for (let round = 0; round < FUSED_ROUNDS; round++) {
+      for (const { run, samples } of paths) {
+        const startMs = performance.now();
+        run();
+        samples.push(performance.now() - startMs);
+      }
     }
-  }
-  return rows;
+    const unfusedMs = median(paths[0]!.samples);
+    return paths.map(({ name, samples, memory: { addedBytes, largestBytes } }) => ({
+      name: `${name}, ${ROWS} rows`,
+      vocabulary,
+      ms: rounded(median(samples)),
+      overUnfused: rounded(median(samples) / unfusedMs),
+      tensorMegabytes: rounded(addedBytes / 1e6),
+      largestMegabytes: rounded(largestBytes / 1e6),
+    }));
+  });
+}
+
+function median(list: readonly number[]): number {
+  return [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]!;
 }
 
 /** Median of at least five runs and a quarter of a second, after a warm-up. */
