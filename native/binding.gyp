@@ -56,6 +56,7 @@
         'src/core/caching_allocator.cc',
         'src/core/checks.cc',
         'src/core/convert.cc',
+        'src/core/cuda_library.cc',
         'src/core/table.cc',
         'src/cpu/backend_cpu.cc',
         'src/cpu/cpu_info.cc',
@@ -73,7 +74,7 @@
       # The order matters: where kernel files of several instruction sets bring the same inline function, the linker
       # keeps the first, and that must be one every processor can run.
       'dependencies': ['kernels_portable'],
-      'libraries': ['-ldnnl'],
+      'libraries': ['-ldnnl', '-ldl'],
       'ldflags': ['-fopenmp'],
       'conditions': [
         ['target_arch=="x64"', {'dependencies': ['kernels_avx2', 'kernels_avx512']}],

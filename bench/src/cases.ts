@@ -327,8 +327,9 @@ function optimizerCases(dtype: DType): KernelCase[] {
     learningRate: 0,
     epsilon: 1e-8,
     weightDecay: 0,
-    gradientScale: 0.5,
+    gradientScale: Tensor.from([0.5], [1]),
   };
+  const norm = Tensor.empty([1]);
   const shape = `${count} parameters`;
   return [
     moving('RMSprop', shape, [parameter, gradient, second], [parameter, second, ...copies], () =>
@@ -344,7 +345,7 @@ function optimizerCases(dtype: DType): KernelCase[] {
         step: 1,
       }),
     ),
-    moving('sum of squares', shape, [gradient], [], () => native.sumOfSquares([gradient])),
+    moving('norm', shape, [gradient], [], () => native.l2Norm({ tensors: [gradient], norm })),
   ];
 }
 

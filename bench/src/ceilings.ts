@@ -1,5 +1,5 @@
 /** What this machine reaches at the threads in use: the ceilings that times are held against. */
-import { add, type DType, linear, Scope, sumOfSquares, Tensor } from '@sralign/native';
+import { add, type DType, l2Norm, linear, Scope, synchronize, Tensor } from '@sralign/native';
 
 /** FLOP/s of a 2048^3 product in the given type: the best of three after a warm-up. */
 export function matmulFlops(dtype: DType): number {
@@ -10,13 +10,14 @@ export function matmulFlops(dtype: DType): number {
 }
 
 /**
- * Bytes/s of the main memory, over arrays of 128 MiB: the better of reading alone (a sum of squares) and of two reads and
+ * Bytes/s of the main memory, over arrays of 128 MiB: the better of reading alone (a norm) and of two reads and
  * a write (an addition). Bytes are those an operation names; what a cache fetches before a write is not counted.
  */
 export function memoryBandwidth(): number {
   using _scope = new Scope();
   const [a, b, out] = [0, 0, 0].map(() => Tensor.zeros([2 ** 25])) as [Tensor, Tensor, Tensor];
-  const reading = bestSeconds(() => sumOfSquares([a, b]));
+  const norm = Tensor.empty([1]);
+  const reading = bestSeconds(() => l2Norm({ tensors: [a, b], norm }));
   const adding = bestSeconds(() => add({ a, b, out }));
   return Math.max((a.bytes + b.bytes) / reading, (a.bytes + b.bytes + out.bytes) / adding);
 }
@@ -24,9 +25,11 @@ export function memoryBandwidth(): number {
 /** The shortest of three runs, after one that warms up. */
 function bestSeconds(run: () => void): number {
   run();
+  synchronize();
   const seconds = [0, 0, 0].map(() => {
     const startMs = performance.now();
     run();
+    synchronize();
     return (performance.now() - startMs) / 1000;
   });
   return Math.min(...seconds);

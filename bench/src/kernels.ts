@@ -3,20 +3,23 @@
  * it must do over the matrix-product peak, measured before and after each of them. Then the fused output matrix +
  * log-prob against the same from whole logits, in alternation.
  *
- *   npm run bench:kernels -- [--dtype f32|bf16] [--threads 2] [--only PART_OF_A_NAME] [--json]
+ *   npm run bench:kernels -- [--dtype f32|bf16] [--device cpu|cuda|cuda:N] [--threads 2] [--only PART_OF_A_NAME]
+ *                            [--json]
  */
 import { parseArgs } from 'node:util';
-import { cpuInfo, type DType, memory, Scope, setThreads } from '@sralign/native';
+import { type DType, memory, Scope, setThreads, synchronize, useDevice } from '@sralign/native';
 import { Bench } from 'tinybench';
 import { type KernelCase, kernelCases } from './cases.js';
 import { matmulFlops, memoryBandwidth } from './ceilings.js';
 import { logprobPaths, memoryOf, ROWS, VOCABULARIES } from './fused.js';
+import { machine, parseDevice } from './machine.js';
 
 const FUSED_ROUNDS = 5;
 
 const { values } = parseArgs({
   options: {
     dtype: { type: 'string', default: 'f32' },
+    device: { type: 'string', default: 'cpu' },
     threads: { type: 'string', default: '2' },
     only: { type: 'string', default: '' },
     json: { type: 'boolean', default: false },
@@ -24,15 +27,14 @@ const { values } = parseArgs({
 });
 const { dtype } = values;
 if (dtype !== 'f32' && dtype !== 'bf16') throw new Error('--dtype must be f32 or bf16.');
+useDevice(parseDevice(values.device));
 setThreads(Number(values.threads));
 
-const cpu = cpuInfo();
 const fused = 'fused log-prob'.includes(values.only) ? timeFused(dtype) : [];
 const { workspaceBytes } = memory();
 const kernels = await timeKernels(dtype);
-const { model, kernels: instructionSet, oneDnnVersion } = cpu;
 const report = {
-  machine: { model, kernels: instructionSet, nativeBf16: cpu.nativeBf16, oneDnn: oneDnnVersion },
+  machine: machine(),
   dtype,
   threads: Number(values.threads),
   kernels,
@@ -42,7 +44,9 @@ const report = {
 if (values.json) {
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
 } else {
-  process.stdout.write(`${model}, ${instructionSet}, ${dtype}, ${values.threads} threads\n\n`);
+  process.stdout.write(
+    `${Object.values(report.machine).join(', ')}; ${dtype}, ${values.threads} threads\n\n`,
+  );
   print(
     ['operation', 'size', 'dtype', 'ceiling', 'ms', 'floor ms', 'ms / floor'],
     kernels.map(Object.values),
@@ -95,6 +99,7 @@ function timeFused(type: DType) {
       for (const { run, samples } of paths) {
         const startMs = performance.now();
         run();
+        synchronize();
         samples.push(performance.now() - startMs);
       }
     }
@@ -117,7 +122,10 @@ function median(list: readonly number[]): number {
 /** Median of at least five runs and a quarter of a second, after a warm-up. */
 async function medianMs(run: () => void): Promise<number> {
   const bench = new Bench({ time: 250, iterations: 5, warmupTime: 50, warmupIterations: 1 });
-  bench.add('run', run);
+  bench.add('run', () => {
+    run();
+    synchronize();
+  });
   const [task] = await bench.run();
   const result = task!.result;
   if (!('latency' in result)) throw new Error(`The operation was not timed: ${result.state}.`);

@@ -3,16 +3,17 @@
  * are cached but for `dpo-online`. With --peer-python the same pairs go through PyTorch in alternation, and the ratios
  * are printed too.
  *
- *   npm run bench:step -- --model pythia-70m|pythia-14m|llama-60m [--dtype f32|bf16] [--threads 2] [--pairs 8]
- *                         [--lengths FILE.json] [--steps 5] [--activation-checkpointing]
+ *   npm run bench:step -- --model pythia-70m|pythia-14m|llama-60m [--dtype f32|bf16] [--device cpu|cuda|cuda:N] [--threads 2]
+ *                         [--pairs 8] [--lengths FILE.json] [--steps 5] [--activation-checkpointing]
  *                         [--microbatch PAIRS] [--peer-python PYTHON]
  *
  * --lengths names a file of [prompt, chosen, rejected] token counts; without it they are drawn by a fixed seed. Both
  * sides take all pairs at once, or accumulate over batches of --microbatch pairs where the peer's memory does not suffice.
  */
 import { parseArgs } from 'node:util';
-import { cpuInfo, setThreads } from '@sralign/native';
+import { setThreads, synchronize, useDevice } from '@sralign/native';
 import { matmulFlops } from './ceilings.js';
+import { machine, parseDevice } from './machine.js';
 import { OUR_STEPS, Ours, randomModel } from './ours.js';
 import { pairLengths, Random, randomPairs, randomTokens } from './pairs.js';
 import { Peer } from './peer.js';
@@ -25,6 +26,7 @@ const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'pythia-70m' },
     dtype: { type: 'string', default: 'f32' },
+    device: { type: 'string', default: 'cpu' },
     threads: { type: 'string', default: '2' },
     pairs: { type: 'string', default: '8' },
     lengths: { type: 'string' },
@@ -41,6 +43,7 @@ if (dtype !== 'f32' && dtype !== 'bf16') throw new Error('--dtype must be f32 or
 const shape = SHAPES[values.model as ShapeName];
 const threads = Number(values.threads);
 const steps = Number(values.steps);
+useDevice(parseDevice(values.device));
 setThreads(threads);
 
 const random = new Random(20_261_123);
@@ -77,6 +80,7 @@ for (let round = 0; round <= steps; round++) {
   for (const kind of OUR_STEPS) {
     const startMs = performance.now();
     const metrics = await ours.step(kind);
+    synchronize();
     if (keep) push(samples, `sralign ${kind}`, performance.now() - startMs);
     if (keep) push(phases, kind, metrics);
   }
@@ -91,9 +95,8 @@ await peer?.stop();
 const medians = new Map([...samples].map(([name, list]) => [name, median(list)]));
 const matmulPeak = medians.get('matmul')!;
 const peakRssBytes = process.resourceUsage().maxRSS * 1024;
-const cpu = cpuInfo();
 const report = {
-  machine: { model: cpu.model, kernels: cpu.kernels, nativeBf16: cpu.nativeBf16, oneDnn: cpu.oneDnnVersion },
+  machine: machine(),
   model: values.model,
   dtype,
   threads,

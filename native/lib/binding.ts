@@ -13,6 +13,9 @@ type Heads = [layout: number, heads: number, kvHeads: number, headDim: number];
  */
 export interface NativeBinding {
   setErrorClass(type: typeof NativeError): void;
+  /** `library`: '' for the processor. */
+  useDevice(library: string, device: number): void;
+  synchronize(): void;
   memory(): Record<
     'liveTensors' | 'liveBytes' | 'peakBytes' | 'cachedBytes' | 'workspaceBytes' | 'largestAllocationBytes',
     number
@@ -29,6 +32,19 @@ export interface NativeBinding {
     oneDnnIsa: string;
     nativeBf16: boolean;
     cores: number;
+  };
+
+  cudaInfo(library: string): {
+    driverVersion: number;
+    runtimeVersion: number;
+    devices: {
+      name: string;
+      computeCapability: string;
+      multiprocessors: number;
+      totalBytes: number;
+      freeBytes: number;
+    }[];
+    reason: string;
   };
 
   create(dtype: number, rank: number, ...sizes: number[]): Id;
@@ -101,17 +117,19 @@ export interface NativeBinding {
   ): void;
   rmsprop(
     ...args: [
-      ...[parameters: Ids, gradients: Ids, computeWeights: Ids, squareAverages: Ids],
-      ...[learningRate: number, alpha: number, epsilon: number, weightDecay: number, gradientScale: number],
+      ...[parameters: Ids, gradients: Ids, computeWeights: Ids, gradientScale: Id, squareAverages: Ids],
+      ...[learningRate: number, alpha: number, epsilon: number, weightDecay: number],
     ]
   ): void;
   adamw(
     ...args: [
-      ...[parameters: Ids, gradients: Ids, computeWeights: Ids, firstMoments: Ids, secondMoments: Ids],
+      ...[parameters: Ids, gradients: Ids, computeWeights: Ids, gradientScale: Id],
+      ...[firstMoments: Ids, secondMoments: Ids],
       ...[learningRate: number, beta1: number, beta2: number, epsilon: number, weightDecay: number],
-      ...[gradientScale: number, step: number],
+      step: number,
     ]
   ): void;
-  sumOfSquares(tensors: Ids): number;
+  l2Norm(tensors: Ids, norm: Id): void;
+  clipFactor(norm: Id, maxNorm: number, factor: Id): void;
   fillNormal(out: Id, deviation: number, seed: number): void;
 }

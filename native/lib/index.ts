@@ -6,6 +6,7 @@
  * M = rows that meet the output matrix, R = targets (response tokens), B = pairs, S = segments, C = cache rows.
  * Gradients of parameters are added to what is there; gradients of activations overwrite, unless `accumulate` is set.
  */
+export { type CudaInfo, cudaInfo, currentDevice, type DeviceName, synchronize, useDevice } from './device.js';
 export { NativeError } from './errors.js';
 export {
   type CpuInfo,

@@ -11,8 +11,11 @@
 //   gradients of PARAMETERS are added to what is there (dWeight +=);
 //   gradients of ACTIVATIONS overwrite (dX =), unless the arguments say `accumulate`.
 //
-// Shapes and types are checked before a call gets here (native/lib). The CONTENT of index tensors (token ids,
-// rows, labels, segments) is checked here, before memory is touched; a violation throws IndexError.
+// Shapes and types are checked before a call gets here (native/lib), and so is the CONTENT of index tensors
+// (token ids, rows, labels, segments: core/checks.h), from their copy in host memory.
+//
+// Operations follow each other in order, but a device may still be at work when a call returns; `copyToHost` and
+// `synchronize` wait.
 #pragma once
 
 #include <cstddef>
@@ -256,26 +259,38 @@ struct PreferenceLossArgs {
 
 // ---- optimizers
 // --------------------------------------------------------------------------------------------- All tensors
-// of a model in one call. `gradientScale` multiplies every gradient first (the clipping factor).
-// `computeWeights` (empty, or one bf16 tensor per parameter, null entries allowed) receive the rounded
-// result.
+// of a model in one call. `gradientScale` multiplies every gradient first (the clipping factor); where it is NaN
+// nothing is changed. `computeWeights` (empty, or one bf16 tensor per parameter, null entries allowed) receive the
+// rounded result.
 struct OptimizerTensors {
   std::vector<TensorView> parameters, gradients;  // f32
   std::vector<TensorView> computeWeights;         // bf16
+  TensorView gradientScale;                       // f32 [1]
 };
 // v = alpha v + (1-alpha) g^2;  p -= lr g / (sqrt(v) + eps);  weight decay adds wd p to g
 // (torch.optim.RMSprop)
 struct RmspropArgs {
   OptimizerTensors tensors;
   std::vector<TensorView> squareAverages;
-  double learningRate = 0, alpha = 0.99, epsilon = 1e-8, weightDecay = 0, gradientScale = 1;
+  double learningRate = 0, alpha = 0.99, epsilon = 1e-8, weightDecay = 0;
 };
 // torch.optim.AdamW: decoupled decay p *= 1 - lr wd, then the bias-corrected step; `step` counts from 1.
 struct AdamwArgs {
   OptimizerTensors tensors;
   std::vector<TensorView> firstMoments, secondMoments;
-  double learningRate = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, gradientScale = 1;
+  double learningRate = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0;
   int64_t step = 1;
+};
+// norm = square root of the sum of the squares of all elements, accumulated in double
+struct L2NormArgs {
+  std::vector<TensorView> tensors;  // f32
+  TensorView norm;                  // f32 [1]
+};
+// factor = min(1, maxNorm / (norm + 1e-6)) (torch.nn.utils.clip_grad_norm_); NaN where the norm is not finite
+struct ClipFactorArgs {
+  TensorView norm;  // f32 [1]
+  double maxNorm = 0;
+  TensorView factor;  // f32 [1]
 };
 
 // Working memory a backend keeps between calls for its own use.
@@ -289,6 +304,10 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned, contents undefined; throws OutOfMemoryError
+  // Whether freed blocks may be kept and sizes rounded up. No where accesses past the end are looked for.
+  virtual bool keepsBlocks() const { return true; }
+  // Whether the host reads tensor memory directly.
+  virtual bool isHost() const = 0;
   virtual void release(void* data, size_t bytes) = 0;
   virtual Workspace workspace() const = 0;
   virtual void copyFromHost(void* device, const void* host, size_t bytes) = 0;
@@ -326,7 +345,8 @@ class Backend {
   virtual void preferenceLoss(const PreferenceLossArgs&) = 0;
   virtual void rmsprop(const RmspropArgs&) = 0;
   virtual void adamw(const AdamwArgs&) = 0;
-  virtual double sumOfSquares(const std::vector<TensorView>&) = 0;  // f32 tensors; accumulated in double
+  virtual void l2Norm(const L2NormArgs&) = 0;
+  virtual void clipFactor(const ClipFactorArgs&) = 0;
   // Normal numbers of standard deviation `deviation` from a counter-based generator: the same for a seed on
   // every backend and thread count.
   virtual void fillNormal(const TensorView& out, double deviation, uint64_t seed) = 0;

@@ -106,6 +106,11 @@ const cases: Record<string, AttentionCase> = {
   'long pair, headDim 96': { segments: longPair, heads: blocked(1, 1, 96), window: 0 },
   'long pair, headDim 128': { segments: longPair, heads: blocked(2, 2, 128), window: 0 },
   'headDim that is no multiple of anything': { segments: longPair, heads: blocked(2, 1, 13), window: 0 },
+  '32 query heads on 8 key heads': {
+    segments: forest([21, -1], [45, 0], [7, 1], [70, 1]),
+    heads: blocked(32, 8, 16),
+    window: 0,
+  },
   'window 1': { segments: pairUnderPrompt, heads: interleaved(2, 8), window: 1 },
   'window 7 across segments': { segments: pairUnderPrompt, heads: blocked(4, 2, 16), window: 7 },
   'window 33': { segments: longPair, heads: blocked(4, 2, 16), window: 33 },

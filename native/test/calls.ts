@@ -22,7 +22,10 @@ const write = (...names: string[]) => Object.fromEntries(names.map(name => [name
 const heads = { layout: 'blocked', heads: 4, kvHeads: 2, headDim: 8 };
 const rowWidth = 64;
 const segments = () => i32([0, 3, -1, 3, 2, 0], [2, 3]);
-const optimizer = { learningRate: 0.1, epsilon: 1e-8, weightDecay: 0, gradientScale: 1 };
+const optimizer = () => ({
+  ...{ learningRate: 0.1, epsilon: 1e-8, weightDecay: 0 },
+  gradientScale: Tensor.from([1], [1]),
+});
 const preference = {
   ...{ method: 'dpo', reduction: 'sum', beta: 0.1, lambda: 1, labelSmoothing: 0, lossScale: 1 },
 };
@@ -223,7 +226,7 @@ export const goodCalls: Record<string, GoodCall> = {
         gradients: [f32(3), f32(2, 2)],
         squareAverages: [f32(3), f32(2, 2)],
       },
-      ...{ computeWeights: [null, Tensor.zeros([2, 2], 'bf16')], ...optimizer, alpha: 0.9 },
+      ...{ computeWeights: [null, Tensor.zeros([2, 2], 'bf16')], ...optimizer(), alpha: 0.9 },
     }),
     outputs: {},
   },
@@ -232,9 +235,19 @@ export const goodCalls: Record<string, GoodCall> = {
     args: () => ({
       ...{ parameters: [f32(3), f32(2, 2)], gradients: [f32(3), f32(2, 2)] },
       ...{ firstMoments: [f32(3), f32(2, 2)], secondMoments: [f32(3), f32(2, 2)] },
-      ...{ ...optimizer, beta1: 0.9, beta2: 0.99, step: 1 },
+      ...{ ...optimizer(), beta1: 0.9, beta2: 0.99, step: 1 },
     }),
     outputs: {},
+  },
+  l2Norm: {
+    run: native.l2Norm,
+    args: () => ({ tensors: [f32(3), f32(2, 2)], norm: f32(1) }),
+    outputs: write('norm'),
+  },
+  clipFactor: {
+    run: native.clipFactor,
+    args: () => ({ norm: f32(1), maxNorm: 10, factor: f32(1) }),
+    outputs: write('factor'),
   },
   fillNormal: {
     run: native.fillNormal,

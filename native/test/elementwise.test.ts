@@ -2,11 +2,12 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
   add,
   cast,
+  clipFactor,
   fillNormal,
+  l2Norm,
   Scope,
   scale,
   setThreads,
-  sumOfSquares,
   Tensor,
   threads,
 } from '../lib/index.js';
@@ -72,21 +73,39 @@ test('scale multiplies in place', () => {
   expect(x.tensor.toFloat32Array()).toEqual(expected);
 });
 
-test('sum of squares over several tensors in double, the same for any number of threads', () => {
+const read = (tensor: Tensor) => tensor.toFloat32Array()[0]!;
+
+test('the norm over several tensors in double, the same for any number of threads', () => {
   const sizes = [1, 15, 16, 17, 16384, 16385, 50_001];
   const tensors = sizes.map((size, index) => randomTensor([size], index, 'f32', 1 + index));
   let expected = 0;
   for (const { values } of tensors) for (const value of values) expected += value * value;
   const before = threads();
-  const sums = [1, 2, 3].map(count => {
+  const norm = Tensor.empty([1]);
+  const norms = [1, 2, 3].map(count => {
     setThreads(count);
-    return sumOfSquares(tensors.map(({ tensor }) => tensor));
+    l2Norm({ tensors: tensors.map(({ tensor }) => tensor), norm });
+    return read(norm);
   });
   setThreads(before);
-  expect(Math.abs(sums[0]! / expected - 1)).toBeLessThan(1e-13);
-  expect(sums[1]).toBe(sums[0]);
-  expect(sums[2]).toBe(sums[0]);
-  expect(sumOfSquares([])).toBe(0);
+  expect(norms[0]).toBe(Math.fround(Math.sqrt(expected)));
+  expect(norms[1]).toBe(norms[0]);
+  expect(norms[2]).toBe(norms[0]);
+  l2Norm({ tensors: [], norm });
+  expect(read(norm)).toBe(0);
+});
+
+test('the clipping factor leaves small gradients alone, scales large ones, and is NaN for what is not finite', () => {
+  const factor = Tensor.empty([1]);
+  const factorOf = (norm: number) => {
+    clipFactor({ norm: Tensor.from([norm], [1]), maxNorm: 10, factor });
+    return read(factor);
+  };
+  expect(factorOf(9.99)).toBe(1);
+  expect(factorOf(0)).toBe(1);
+  expect(factorOf(20)).toBe(Math.fround(10 / (20 + 1e-6)));
+  expect(factorOf(Number.POSITIVE_INFINITY)).toBeNaN();
+  expect(factorOf(Number.NaN)).toBeNaN();
 });
 
 test('normal numbers have the moments asked for and depend on seed and place alone', () => {

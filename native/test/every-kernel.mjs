@@ -1,6 +1,8 @@
-// Runs every vector kernel on fixed inputs and prints what comes out as JSON; instruction-sets.test.ts starts it once
-// per instruction set, which a process chooses when it loads the engine.
+// Runs every kernel on fixed inputs and prints what comes out as JSON. Tests start it once per instruction set of the
+// processor, which a process chooses when it loads the engine, or on another device: every-kernel.mjs [DEVICE]
 import * as native from '../dist/index.js';
+
+native.useDevice(process.argv[2] ?? 'cpu');
 
 const { Tensor } = native;
 const tokens = 75;
@@ -21,16 +23,17 @@ const indices = (count, limit) =>
 const read = tensors =>
   Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, Array.from(t.toFloat32Array())]));
 
+const record = (name, tensors) => {
+  results[name] = read(tensors);
+};
+
 for (const dtype of ['f32', 'bf16']) {
   const empty = shape => Tensor.zeros(shape, dtype);
-  const record = (name, tensors) => {
-    results[`${name} ${dtype}`] = read(tensors);
-  };
 
   const qkv = random([tokens, rowWidth], 0.1, dtype);
   const angles = { cosines: random([50, 7], 0.2), sines: random([50, 7], 0.3) };
   native.rotary({ qkv, positions: indices(tokens, 50), ...angles, heads });
-  record('rotary', { qkv });
+  record(`rotary ${dtype}`, { qkv });
 
   const segments = Tensor.from(Int32Array.of(0, 5, -1, 5, 41, 0, 46, 1, 1, 47, 28, 1), [4, 3]);
   const shared = { qkv, segments, heads, window: 40 };
@@ -38,11 +41,11 @@ for (const dtype of ['f32', 'bf16']) {
   const dQkv = empty([tokens, rowWidth]);
   native.attention({ ...shared, ...saved });
   native.attentionBackward({ ...shared, ...saved, dOut: random([tokens, outWidth], 0.4, dtype), dQkv });
-  record('attention', { ...saved, dQkv });
+  record(`attention ${dtype}`, { ...saved, dQkv });
 
   const cache = { keyCache: empty([80, 40]), valueCache: empty([80, 40]), out: empty([tokens, outWidth]) };
   native.attentionCached({ qkv, heads, ...cache, start: 5 });
-  record('attentionCached', cache);
+  record(`attentionCached ${dtype}`, cache);
 
   const x = random([tokens, 83], 0.5);
   const parameters = { weight: random([83], 0.6), bias: random([83], 0.7) };
@@ -62,23 +65,23 @@ for (const dtype of ['f32', 'bf16']) {
     dOut,
     ...gradients,
   });
-  record('layerNorm', { ...layer, ...gradients });
+  record(`layerNorm ${dtype}`, { ...layer, ...gradients });
   native.rmsNorm({ x, weight: parameters.weight, out: layer.out, rstd: layer.rstd });
   const { dX, dWeight } = gradients;
   native.rmsNormBackward({ x, weight: parameters.weight, rstd: layer.rstd, dOut, dX, dWeight });
-  record('rmsNorm', { out: layer.out, rstd: layer.rstd, dX, dWeight });
+  record(`rmsNorm ${dtype}`, { out: layer.out, rstd: layer.rstd, dX, dWeight });
 
   const input = random([tokens, 82], 0.9, dtype);
   for (const kind of ['erf', 'tanh']) {
     const activated = { out: empty([tokens, 82]), dX: empty([tokens, 82]) };
     native.gelu({ x: input, out: activated.out, kind });
     native.geluBackward({ x: input, dOut: random([tokens, 82], 1.1, dtype), dX: activated.dX, kind });
-    record(`gelu ${kind}`, activated);
+    record(`gelu ${kind} ${dtype}`, activated);
   }
   const gated = { out: empty([tokens, 41]), dGateUp: empty([tokens, 82]) };
   native.swiglu({ gateUp: input, out: gated.out });
   native.swigluBackward({ gateUp: input, dOut: random([tokens, 41], 1.2, dtype), dGateUp: gated.dGateUp });
-  record('swiglu', gated);
+  record(`swiglu ${dtype}`, gated);
 
   const rows = { logps: Tensor.zeros([tokens]), logSumExp: Tensor.zeros([tokens]) };
   const logits = random([tokens, 1237], 1.3, dtype);
@@ -87,7 +90,7 @@ for (const dtype of ['f32', 'bf16']) {
   native.logprobGather({ logits, labels, ...rows });
   const dLogps = random([tokens], 1.4);
   native.logprobGatherBackward({ logits, labels, logSumExp: rows.logSumExp, dLogps, dLogits });
-  record('logprobGather', { ...rows, dLogits });
+  record(`logprobGather ${dtype}`, { ...rows, dLogits });
 
   const table = { hidden: random([tokens, 16], 1.5, dtype), weight: random([1237, 16], 1.6, dtype) };
   const targets = {
@@ -106,7 +109,64 @@ for (const dtype of ['f32', 'bf16']) {
     dLogps: random([3], 1.7),
     ...flow,
   });
-  record('linearLogprob', { ...predicted, ...flow });
+  record(`linearLogprob ${dtype}`, { ...predicted, ...flow });
+}
+
+{
+  const tokenIds = indices(tokens, 23);
+  const embedded = { out: Tensor.zeros([tokens, 18]), dTable: Tensor.zeros([23, 18]) };
+  native.embedding({ tokens: tokenIds, table: random([23, 18], 2.1), out: embedded.out });
+  native.embeddingBackward({ tokens: tokenIds, dOut: random([tokens, 18], 2.2), dTable: embedded.dTable });
+  record('embedding', embedded);
+
+  const sums = { out: Tensor.zeros([tokens, 18]), scaled: random([tokens, 18], 2.3) };
+  native.add({ a: random([tokens, 18], 2.4), b: random([tokens, 18], 2.5, 'bf16'), out: sums.out });
+  native.scale({ x: sums.scaled, factor: 0.3 });
+  record('elementwise', sums);
+
+  const offsets = Tensor.from(Int32Array.of(0, 0, 7, 60, tokens), [5]);
+  const sequences = { sums: Tensor.zeros([4]), dValues: Tensor.zeros([tokens]) };
+  native.sequenceSum({ values: random([tokens], 2.6), offsets, sums: sequences.sums });
+  native.sequenceSumBackward({ dSums: random([4], 2.7), offsets, dValues: sequences.dValues });
+  record('sequenceSum', sequences);
+
+  const pairs = {
+    losses: Tensor.zeros([300]),
+    margins: Tensor.zeros([300]),
+    deltas: Tensor.zeros([300]),
+    dLogps: Tensor.zeros([300, 2]),
+  };
+  native.preferenceLoss({
+    ...{ method: 'dpo', reduction: 'mean', beta: 0.1, lambda: 0.5, labelSmoothing: 0.1, lossScale: 0.01 },
+    ...{ policy: random([300, 2], 2.8), reference: random([300, 2], 2.9) },
+    ...{ augmentedPolicy: random([300, 2], 3.1), augmentedReference: random([300, 2], 3.2) },
+    responseTokens: Tensor.from(
+      Int32Array.from({ length: 600 }, (_, i) => 1 + (i % 9)),
+      [300, 2],
+    ),
+    ...pairs,
+  });
+  record('preferenceLoss', pairs);
+
+  const parameters = [random([17_001], 3.3), random([3, 5], 3.4)];
+  const gradients = [random([17_001], 3.5), random([3, 5], 3.6)];
+  const [first, second] = [0, 1].map(() => [Tensor.zeros([17_001]), Tensor.zeros([3, 5])]);
+  const copies = [null, Tensor.zeros([3, 5], 'bf16')];
+  const [norm, gradientScale] = [Tensor.zeros([1]), Tensor.zeros([1])];
+  native.l2Norm({ tensors: gradients, norm });
+  native.clipFactor({ norm, maxNorm: 10, factor: gradientScale });
+  const common = { parameters, gradients, computeWeights: copies, gradientScale };
+  const settings = { learningRate: 0.01, epsilon: 1e-8, weightDecay: 0.1 };
+  native.rmsprop({ ...common, ...settings, squareAverages: second, alpha: 0.9 });
+  const moments = { firstMoments: first, secondMoments: second };
+  native.adamw({ ...common, ...settings, ...moments, beta1: 0.9, beta2: 0.99, step: 3 });
+  record('optimizers', {
+    norm,
+    large: parameters[0],
+    small: parameters[1],
+    copy: copies[1],
+    average: second[0],
+  });
 }
 
 process.stdout.write(JSON.stringify({ kernels: native.cpuInfo().kernels, results }));

@@ -68,13 +68,17 @@ describe.each(['f32', 'bf16'] as const)('gathered log-probs, %s logits', dtype =
   test.each([
     [1, 1],
     [3, 5],
+    [9, 31],
+    [4, 33],
     [7, 129],
     [5, 4099],
-    [2, 50_257],
+    [4, 50_257],
+    [3, 128_256],
   ])('[%i, %i]', (rows, vocabulary) => {
     const logits = randomTensor([rows, vocabulary], 1, dtype, 4);
     const indices = randomIndices(rows, vocabulary, 2);
-    if (rows > 2) indices[1] = -1;
+    if (rows > 1) indices.set([0, vocabulary - 1]); // both edges
+    if (rows > 2) indices[2] = -1;
     const labels = Tensor.from(indices, [rows]);
     const logps = nan([rows]);
     const logSumExp = nan([rows]);
@@ -167,6 +171,7 @@ function makeProblem(tokens: number, width: number, vocabulary: number, rowCount
   );
   const labels = randomIndices(targetRows.length, vocabulary, 5);
   labels[1] = labels[0]!;
+  labels.set([vocabulary - 1, 0], 2); // both edges
   return {
     tokens,
     width,
@@ -253,6 +258,11 @@ function run(p: Problem, hidden: Tensor, weight: Tensor, dLogps: Tensor, keepLog
 }
 
 const problems = {
+  'a vocabulary of one': makeProblem(4, 5, 1, 3),
+  'a vocabulary of 31': makeProblem(9, 4, 31, 6),
+  'a vocabulary of 33': makeProblem(9, 4, 33, 6),
+  'a vocabulary of 50257': makeProblem(4, 3, 50_257, 3),
+  'a vocabulary of 128256': makeProblem(4, 3, 128_256, 3),
   small: makeProblem(5, 3, 7, 4),
   odd: makeProblem(37, 19, 131, 31),
   'every token': makeProblem(11, 8, 64, 11),

@@ -47,7 +47,10 @@ describe.each([
   { weightDecay: 0, gradientScale: 1 },
   { weightDecay: 0.1, gradientScale: 0.37 },
 ])('weight decay $weightDecay, gradient scale $gradientScale', rule => {
-  const common = { learningRate: 0.003, epsilon: 1e-8, ...rule };
+  const common = () => ({
+    ...{ learningRate: 0.003, epsilon: 1e-8, weightDecay: rule.weightDecay },
+    gradientScale: Tensor.from([rule.gradientScale], [1]),
+  });
 
   test('RMSprop follows torch in double', () => {
     const parameters = shapes.map((shape, index) => randomTensor(shape, index).tensor);
@@ -60,7 +63,7 @@ describe.each([
         gradients: gradients.map(g => g.tensor),
         squareAverages,
         alpha: 0.99,
-        ...common,
+        ...common(),
       });
       shapes.forEach((_, index) => {
         rmspropReference(p[index]!, v[index]!, gradients[index]!.values, rule);
@@ -81,7 +84,7 @@ describe.each([
     for (let step = 1; step <= steps; step++) {
       const gradients = shapes.map((shape, index) => randomTensor(shape, 100 * step + index));
       const tensors = { parameters, gradients: gradients.map(g => g.tensor), firstMoments, secondMoments };
-      adamw({ ...tensors, beta1: 0.9, beta2: 0.999, step, ...common });
+      adamw({ ...tensors, beta1: 0.9, beta2: 0.999, step, ...common() });
       shapes.forEach((_, index) => {
         adamwReference(p[index]!, m[index]!, v[index]!, gradients[index]!.values, rule, step);
       });
@@ -95,16 +98,33 @@ describe.each([
   });
 });
 
-const rmspropRule = { learningRate: 0.1, alpha: 0.99, epsilon: 1e-8, weightDecay: 0, gradientScale: 1 };
+const rmspropRule = (scale = 1) => ({
+  ...{ learningRate: 0.1, alpha: 0.99, epsilon: 1e-8, weightDecay: 0 },
+  gradientScale: Tensor.from([scale], [1]),
+});
 
 test('bf16 compute weights are the rounded parameters; null entries are left out', () => {
   const parameters = [randomTensor([40], 1).tensor, randomTensor([30], 2).tensor];
   const gradients = [randomTensor([40], 3).tensor, randomTensor([30], 4).tensor];
   const squareAverages = [Tensor.zeros([40]), Tensor.zeros([30])];
   const weight = Tensor.zeros([40], 'bf16');
-  rmsprop({ parameters, gradients, squareAverages, computeWeights: [weight, null], ...rmspropRule });
+  rmsprop({ parameters, gradients, squareAverages, computeWeights: [weight, null], ...rmspropRule() });
   const updated = parameters[0]!.toFloat32Array();
   expect(weight.toFloat32Array()).toEqual(Tensor.from(updated, [40], 'bf16').toFloat32Array());
+});
+
+test('a gradient scale that is NaN changes nothing', () => {
+  const tensors = [1, 2, 3, 4].map(seed => randomTensor([70], seed));
+  const [parameter, gradient, first, second] = tensors.map(({ tensor }) => tensor) as [
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const common = { parameters: [parameter], gradients: [gradient], ...rmspropRule(Number.NaN) };
+  rmsprop({ ...common, squareAverages: [second] });
+  adamw({ ...common, firstMoments: [first], secondMoments: [second], beta1: 0.9, beta2: 0.99, step: 1 });
+  for (const { tensor, values } of tensors) expect(tensor.toFloat32Array()).toEqual(values);
 });
 
 test('the result does not depend on the number of threads', () => {
@@ -113,7 +133,7 @@ test('the result does not depend on the number of threads', () => {
     setThreads(count);
     const parameters = shapes.map((shape, index) => randomTensor(shape, index).tensor);
     const gradients = shapes.map((shape, index) => randomTensor(shape, 10 + index).tensor);
-    rmsprop({ parameters, gradients, squareAverages: zeros(), ...rmspropRule });
+    rmsprop({ parameters, gradients, squareAverages: zeros(), ...rmspropRule() });
     return parameters.map(tensor => tensor.toFloat32Array());
   });
   setThreads(before);
@@ -127,10 +147,10 @@ test('parameters may be views of one flat tensor, but must not overlap', () => {
   const squareAverages = [Tensor.zeros([60]), Tensor.zeros([40])];
   const views = [flat.rows(0, 60), flat.rows(60, 100)];
   const before = flat.toFloat32Array();
-  rmsprop({ parameters: views, gradients, squareAverages, ...rmspropRule });
+  rmsprop({ parameters: views, gradients, squareAverages, ...rmspropRule() });
   expect(flat.toFloat32Array().every((value, index) => value !== before[index])).toBe(true);
   const overlapping = [flat.rows(0, 60), flat.rows(59, 99)];
-  expect(() => rmsprop({ parameters: overlapping, gradients, squareAverages, ...rmspropRule })).toThrow(
+  expect(() => rmsprop({ parameters: overlapping, gradients, squareAverages, ...rmspropRule() })).toThrow(
     'rmsprop: "parameters[1]" must not share memory with "parameters[0]"',
   );
 });

@@ -1,4 +1,4 @@
-import { AT_LEAST_ONE, Call, FINITE, FRACTION, NOT_NEGATIVE } from '../check.js';
+import { AT_LEAST_ONE, Call, F32, FRACTION, NOT_NEGATIVE, POSITIVE } from '../check.js';
 import { native } from '../load.js';
 import type { Tensor } from '../tensor.js';
 
@@ -16,8 +16,8 @@ interface OptimizerArgs {
   /** Added to the denominator. */
   epsilon: number;
   weightDecay: number;
-  /** Multiplies every gradient first: the factor of clipping by global norm. */
-  gradientScale: number;
+  /** f32 [1]. Multiplies every gradient first (`clipFactor`); where it is NaN, nothing is changed. */
+  gradientScale: Tensor;
 }
 
 export interface RmspropArgs extends OptimizerArgs {
@@ -36,15 +36,15 @@ export function rmsprop(args: RmspropArgs): void {
   const parameters = call.tensors('parameters', true);
   const gradients = call.tensors('gradients', false, parameters);
   const computeWeights = call.optionalBf16Tensors('computeWeights', parameters) ?? [];
+  const gradientScale = call.input('gradientScale', F32, [1]);
   const squareAverages = call.tensors('squareAverages', true, parameters);
   call.checkListsDisjoint();
   native().rmsprop(
-    ...[idsOf(parameters), idsOf(gradients), idsOf(computeWeights), idsOf(squareAverages)],
+    ...[idsOf(parameters), idsOf(gradients), idsOf(computeWeights), gradientScale.id, idsOf(squareAverages)],
     call.number('learningRate', NOT_NEGATIVE),
     call.number('alpha', FRACTION),
     call.number('epsilon', NOT_NEGATIVE),
     call.number('weightDecay', NOT_NEGATIVE),
-    call.number('gradientScale', FINITE),
   );
 }
 
@@ -70,29 +70,51 @@ export function adamw(args: AdamwArgs): void {
   const parameters = call.tensors('parameters', true);
   const gradients = call.tensors('gradients', false, parameters);
   const computeWeights = call.optionalBf16Tensors('computeWeights', parameters) ?? [];
+  const gradientScale = call.input('gradientScale', F32, [1]);
   const firstMoments = call.tensors('firstMoments', true, parameters);
   const secondMoments = call.tensors('secondMoments', true, parameters);
   call.checkListsDisjoint();
   native().adamw(
-    ...[
-      idsOf(parameters),
-      idsOf(gradients),
-      idsOf(computeWeights),
-      idsOf(firstMoments),
-      idsOf(secondMoments),
-    ],
+    ...[idsOf(parameters), idsOf(gradients), idsOf(computeWeights), gradientScale.id],
+    ...[idsOf(firstMoments), idsOf(secondMoments)],
     call.number('learningRate', NOT_NEGATIVE),
     call.number('beta1', FRACTION),
     call.number('beta2', FRACTION),
     call.number('epsilon', NOT_NEGATIVE),
     call.number('weightDecay', NOT_NEGATIVE),
-    call.number('gradientScale', FINITE),
     call.number('step', AT_LEAST_ONE),
   );
 }
 
-/** Sum of the squares of all elements of f32 tensors, in double; the square of their global norm. */
-export function sumOfSquares(tensors: readonly Tensor[]): number {
-  const call = new Call('sumOfSquares', { tensors });
-  return native().sumOfSquares(idsOf(call.tensors('tensors', false)));
+export interface L2NormArgs {
+  /** f32. */
+  tensors: readonly Tensor[];
+  /** f32 [1], written. */
+  norm: Tensor;
+}
+
+/** The square root of the sum of the squares of all elements, accumulated in double: the global norm. */
+export function l2Norm(args: L2NormArgs): void {
+  const call = new Call('l2Norm', args);
+  const tensors = call.tensors('tensors', false);
+  native().l2Norm(idsOf(tensors), call.output('norm', F32, [1]).id);
+}
+
+export interface ClipFactorArgs {
+  /** f32 [1]. */
+  norm: Tensor;
+  maxNorm: number;
+  /** f32 [1], written. */
+  factor: Tensor;
+}
+
+/**
+ * What gradients of that global norm are multiplied by: `min(1, maxNorm / (norm + 1e-6))`, as
+ * torch.nn.utils.clip_grad_norm_ computes it; NaN where the norm is not finite.
+ */
+export function clipFactor(args: ClipFactorArgs): void {
+  const call = new Call('clipFactor', args);
+  const norm = call.input('norm', F32, [1]);
+  const maxNorm = call.number('maxNorm', POSITIVE);
+  native().clipFactor(norm.id, maxNorm, call.output('factor', F32, [1]).id);
 }

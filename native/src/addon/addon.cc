@@ -20,7 +20,7 @@ Napi::Value call(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Binding& binding = *static_cast<const Binding*>(info.Data());
   Engine& engine = *env.GetInstanceData<Engine>();
-  Arguments arguments(info, engine.table);
+  Arguments arguments(info, *engine.table);
   const auto named = [&](const char* what) { return std::string(binding.name) + ": " + what; };
   try {
     return binding.call(engine, arguments);

@@ -4,6 +4,7 @@
 
 #include <napi.h>
 
+#include <string>
 #include <vector>
 
 #include "../core/error.h"
@@ -69,6 +70,11 @@ class Arguments {
   };
   Array<uint8_t> bytes() { return array<uint8_t, napi_uint8_array>("a Uint8Array"); }
   Array<float> floats() { return array<float, napi_float32_array>("a Float32Array"); }
+  std::string text() {
+    const Napi::Value value(env(), next());
+    if (!value.IsString()) throw mismatch("a string");
+    return value.As<Napi::String>();
+  }
   Napi::Function function() {
     const Napi::Value value(env(), next());
     if (!value.IsFunction()) throw mismatch("a function");

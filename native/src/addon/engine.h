@@ -4,14 +4,25 @@
 
 #include <napi.h>
 
+#include <memory>
+#include <utility>
+
 #include "../core/table.h"
 #include "../cpu/backend_cpu.h"
 
 namespace sralign::addon {
 
 struct Engine {
-  cpu::CpuBackend backend;
-  TensorTable table{backend};
+  std::unique_ptr<Backend> backend = std::make_unique<cpu::CpuBackend>();
+  std::unique_ptr<TensorTable> table = std::make_unique<TensorTable>(*backend);
+
+  // Only while there are no tensors.
+  void use(std::unique_ptr<Backend> other) {
+    table.reset();  // it returns its memory to the backend
+    backend = std::move(other);
+    table = std::make_unique<TensorTable>(*backend);
+  }
+
   Napi::FunctionReference errorClass;  // NativeError of native/lib: (code, message)
 };
 

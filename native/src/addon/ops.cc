@@ -1,5 +1,6 @@
 // One binding per operation of the backend: positional arguments in the order of the fields of its Args
 // struct.
+#include "../core/checks.h"
 #include "arguments.h"
 
 namespace sralign::addon {
@@ -9,7 +10,9 @@ namespace {
 // Braces evaluate left to right, so each struct below reads its fields from the call in order.
 template <typename Args, void (Backend::*operation)(const Args&), Args (*readArgs)(Arguments&)>
 Napi::Value run(Engine& engine, Arguments& arguments) {
-  (engine.backend.*operation)(readArgs(arguments));
+  const Args args = readArgs(arguments);
+  checkIndices(args);
+  ((*engine.backend).*operation)(args);
   return arguments.env().Undefined();
 }
 
@@ -97,19 +100,17 @@ PreferenceLossArgs preferenceLoss(Arguments& a) {
 }
 
 RmspropArgs rmsprop(Arguments& a) {
-  return {{a.tensors(), a.tensors(), a.tensors()},
+  return {{a.tensors(), a.tensors(), a.tensors(), a.tensor()},
           a.tensors(),
-          a.number(),
           a.number(),
           a.number(),
           a.number(),
           a.number()};
 }
 AdamwArgs adamw(Arguments& a) {
-  return {{a.tensors(), a.tensors(), a.tensors()},
+  return {{a.tensors(), a.tensors(), a.tensors(), a.tensor()},
           a.tensors(),
           a.tensors(),
-          a.number(),
           a.number(),
           a.number(),
           a.number(),
@@ -117,15 +118,13 @@ AdamwArgs adamw(Arguments& a) {
           a.number(),
           a.integer()};
 }
-
-Napi::Value sumOfSquares(Engine& engine, Arguments& arguments) {
-  return Napi::Number::New(arguments.env(), engine.backend.sumOfSquares(arguments.tensors()));
-}
+L2NormArgs l2Norm(Arguments& a) { return {a.tensors(), a.tensor()}; }
+ClipFactorArgs clipFactor(Arguments& a) { return {a.tensor(), a.number(), a.tensor()}; }
 
 Napi::Value fillNormal(Engine& engine, Arguments& arguments) {
   const TensorView& out = arguments.tensor();
   const double deviation = arguments.number();
-  engine.backend.fillNormal(out, deviation, static_cast<uint64_t>(arguments.integer()));
+  engine.backend->fillNormal(out, deviation, static_cast<uint64_t>(arguments.integer()));
   return arguments.env().Undefined();
 }
 
@@ -165,7 +164,8 @@ const std::vector<Binding>& opBindings() {
       SRALIGN_OP(preferenceLoss, PreferenceLossArgs),
       SRALIGN_OP(rmsprop, RmspropArgs),
       SRALIGN_OP(adamw, AdamwArgs),
-      {"sumOfSquares", sumOfSquares},
+      SRALIGN_OP(l2Norm, L2NormArgs),
+      SRALIGN_OP(clipFactor, ClipFactorArgs),
       {"fillNormal", fillNormal},
   };
   return bindings;

@@ -31,7 +31,7 @@ Shape shapeArgument(Arguments& arguments) {
 Napi::Value create(Engine& engine, Arguments& arguments) {
   const auto dtype = arguments.choice<DType>();
   const Shape shape = shapeArgument(arguments);
-  const TensorTable::Id id = engine.table.create(dtype, shape.rank, shape.sizes);
+  const TensorTable::Id id = engine.table->create(dtype, shape.rank, shape.sizes);
   return Napi::Number::New(arguments.env(), static_cast<double>(id));
 }
 
@@ -39,18 +39,24 @@ Napi::Value createView(Engine& engine, Arguments& arguments) {
   const TensorTable::Id base = arguments.id();
   const int64_t offset = arguments.integer();
   const Shape shape = shapeArgument(arguments);
-  const TensorTable::Id id = engine.table.createView(base, offset, shape.rank, shape.sizes);
+  const TensorTable::Id id = engine.table->createView(base, offset, shape.rank, shape.sizes);
   return Napi::Number::New(arguments.env(), static_cast<double>(id));
 }
 
 Napi::Value release(Engine& engine, Arguments& arguments) {
-  engine.table.release(arguments.id());
+  engine.table->release(arguments.id());
   return arguments.env().Undefined();
+}
+
+// The copy of an index tensor that the host reads, where it is not the tensor itself.
+int32_t* mirrorOf(const TensorView& tensor) {
+  return tensor.host == tensor.data ? nullptr : const_cast<int32_t*>(tensor.host);
 }
 
 Napi::Value zero(Engine& engine, Arguments& arguments) {
   const TensorView& tensor = arguments.tensor();
-  engine.backend.zero(tensor.data, static_cast<size_t>(tensor.bytes()));
+  if (int32_t* mirror = mirrorOf(tensor)) std::fill_n(mirror, tensor.numel(), 0);
+  engine.backend->zero(tensor.data, static_cast<size_t>(tensor.bytes()));
   return arguments.env().Undefined();
 }
 
@@ -59,7 +65,8 @@ Napi::Value copy(Engine& engine, Arguments& arguments) {
   const TensorView& target = arguments.tensor();
   const TensorView& source = arguments.tensor();
   if (target.bytes() != source.bytes()) throw EngineError("ERR_NATIVE_CALL", "sizes differ");
-  engine.backend.copy(target.data, source.data, static_cast<size_t>(target.bytes()));
+  if (int32_t* mirror = mirrorOf(target)) std::copy_n(source.host, target.numel(), mirror);
+  engine.backend->copy(target.data, source.data, static_cast<size_t>(target.bytes()));
   return arguments.env().Undefined();
 }
 
@@ -75,7 +82,10 @@ Napi::Value write(Engine& engine, Arguments& arguments) {
   if (offset < 0 || offset + count > tensor.numel()) throw EngineError("ERR_NATIVE_CALL", "past the end");
   char* target = static_cast<char*>(tensor.data) + offset * elementSize;
   if (type < 0) {
-    engine.backend.copyFromHost(target, bytes.data, static_cast<size_t>(count * elementSize));
+    if (int32_t* mirror = mirrorOf(tensor)) {
+      std::memcpy(mirror + offset, bytes.data, static_cast<size_t>(count * elementSize));
+    }
+    engine.backend->copyFromHost(target, bytes.data, static_cast<size_t>(count * elementSize));
     return arguments.env().Undefined();
   }
   std::vector<float> staging(static_cast<size_t>(std::min(count, kStagingElements)));
@@ -87,7 +97,7 @@ Napi::Value write(Engine& engine, Arguments& arguments) {
     } else {
       convertToF32(source, static_cast<FileType>(type), size, staging.data());
     }
-    engine.backend.copyFromHost(target + first * elementSize, staging.data(),
+    engine.backend->copyFromHost(target + first * elementSize, staging.data(),
                                 static_cast<size_t>(size * elementSize));
   }
   return arguments.env().Undefined();
@@ -99,7 +109,7 @@ Napi::Value read(Engine& engine, Arguments& arguments) {
   const auto target = arguments.bytes();
   if (static_cast<int64_t>(target.count) != tensor.bytes())
     throw EngineError("ERR_NATIVE_CALL", "sizes differ");
-  engine.backend.copyToHost(target.data, tensor.data, target.count);
+  engine.backend->copyToHost(target.data, tensor.data, target.count);
   return arguments.env().Undefined();
 }
 
@@ -113,7 +123,7 @@ Napi::Value readWidened(Engine& engine, Arguments& arguments) {
   std::vector<uint16_t> staging(static_cast<size_t>(std::min(count, kStagingElements)));
   for (int64_t first = 0; first < count; first += kStagingElements) {
     const int64_t size = std::min(kStagingElements, count - first);
-    engine.backend.copyToHost(staging.data(), tensor.bf16() + first, static_cast<size_t>(size) * 2);
+    engine.backend->copyToHost(staging.data(), tensor.bf16() + first, static_cast<size_t>(size) * 2);
     convertToF32(reinterpret_cast<const uint8_t*>(staging.data()), FileType::bf16, size, target.data + first);
   }
   return arguments.env().Undefined();

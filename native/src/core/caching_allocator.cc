@@ -26,12 +26,17 @@ size_t sizeClass(size_t bytes) {
 // Ragged batches bring new sizes for ever. Used and cached memory together may exceed the peak use by a
 // quarter; what lies unused longest goes back to the system first.
 size_t CachingAllocator::cacheLimit() const {
+  if (!backend_.keepsBlocks()) return 0;
   const size_t total = std::max(peakUsedBytes_ + peakUsedBytes_ / 4, kCacheFloor);
   return total > usedBytes_ ? total - usedBytes_ : 0;
 }
 
+size_t CachingAllocator::blockSize(size_t bytes) const {
+  return backend_.keepsBlocks() ? sizeClass(bytes) : bytes;
+}
+
 void* CachingAllocator::allocate(size_t bytes) {
-  const size_t size = sizeClass(bytes);
+  const size_t size = blockSize(bytes);
   void* data = nullptr;
   if (const auto found = bySize_.find(size); found != bySize_.end() && !found->second.empty()) {
     const Position position = found->second.back();
@@ -60,7 +65,7 @@ void* CachingAllocator::allocate(size_t bytes) {
 }
 
 void CachingAllocator::release(void* data, size_t bytes) {
-  const size_t size = sizeClass(bytes);
+  const size_t size = blockSize(bytes);
   usedBytes_ -= size;
   cachedBytes_ += size;
   bySize_[size].push_back(cached_.insert(cached_.end(), {data, size}));

@@ -32,6 +32,7 @@ class CachingAllocator {
   };
   using Position = std::list<Block>::iterator;
 
+  size_t blockSize(size_t bytes) const;
   void shrinkTo(size_t bytes);
   size_t cacheLimit() const;
 

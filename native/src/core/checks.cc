@@ -76,4 +76,54 @@ void checkOffsets(const int32_t* offsets, int64_t count, int64_t last) {
   }
 }
 
+namespace {
+
+void checkTensor(const char* name, const TensorView& tensor, int64_t limit, int64_t lowest = 0) {
+  checkRange(name, tensor.host, tensor.numel(), limit, lowest);
+}
+
+void checkForest(const TensorView& segments, const TensorView& qkv) {
+  checkSegments(segments.host, segments.shape[0], qkv.shape[0]);
+}
+
+template <typename Args>
+void checkLogprobTargets(const Args& args) {
+  const int64_t tokens = args.hidden.shape[0];
+  checkTensor("rows", args.rows, tokens);
+  checkDistinct("rows", args.rows.host, args.rows.shape[0], tokens);
+  checkTensor("targetRows", args.targetRows, args.rows.shape[0]);
+  checkNonDecreasing("targetRows", args.targetRows.host, args.targetRows.shape[0]);
+  checkTensor("labels", args.labels, args.weight.shape[0]);
+}
+
+}  // namespace
+
+void checkIndices(const EmbeddingArgs& args) { checkTensor("tokens", args.tokens, args.table.shape[0]); }
+void checkIndices(const EmbeddingBackwardArgs& args) {
+  checkTensor("tokens", args.tokens, args.dTable.shape[0]);
+}
+void checkIndices(const RotaryArgs& args) {
+  checkTensor("positions", args.positions, args.cosines.shape[0]);
+}
+void checkIndices(const AttentionArgs& args) { checkForest(args.segments, args.qkv); }
+void checkIndices(const AttentionBackwardArgs& args) { checkForest(args.segments, args.qkv); }
+void checkIndices(const LinearLogprobArgs& args) { checkLogprobTargets(args); }
+void checkIndices(const LinearLogprobBackwardArgs& args) { checkLogprobTargets(args); }
+// -1 masks a row.
+void checkIndices(const LogprobGatherArgs& args) {
+  checkTensor("labels", args.labels, args.logits.shape[1], -1);
+}
+void checkIndices(const LogprobGatherBackwardArgs& args) {
+  checkTensor("labels", args.labels, args.logits.shape[1], -1);
+}
+void checkIndices(const SequenceSumArgs& args) {
+  checkOffsets(args.offsets.host, args.offsets.shape[0], args.values.shape[0]);
+}
+void checkIndices(const SequenceSumBackwardArgs& args) {
+  checkOffsets(args.offsets.host, args.offsets.shape[0], args.dValues.shape[0]);
+}
+void checkIndices(const PreferenceLossArgs& args) {
+  checkTensor("responseTokens", args.responseTokens, int64_t{1} << 31, 1);
+}
+
 }  // namespace sralign

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "../backend.h"
 #include "error.h"
 
 namespace sralign {
@@ -27,7 +28,11 @@ TensorTable::Id TensorTable::create(DType dtype, int rank, const int64_t* shape)
   TensorView view = viewOf(nullptr, dtype, rank, shape);
   const size_t bytes = static_cast<size_t>(view.bytes());
   view.data = allocator_.allocate(bytes);
-  auto storage = std::make_shared<Storage>(allocator_, liveBytes_, view.data, bytes);
+  const bool mirrored = dtype == DType::i32 && !backend_.isHost();
+  auto storage = std::make_shared<Storage>(
+      allocator_, liveBytes_, view.data, bytes,
+      mirrored ? std::make_unique<int32_t[]>(static_cast<size_t>(view.numel())) : nullptr);
+  if (dtype == DType::i32) view.host = mirrored ? storage->host.get() : view.i32();
   liveBytes_ += bytes;
   statistics_.peakBytes = std::max(statistics_.peakBytes, liveBytes_);
   statistics_.largestAllocation = std::max(statistics_.largestAllocation, bytes);
@@ -37,7 +42,8 @@ TensorTable::Id TensorTable::create(DType dtype, int rank, const int64_t* shape)
 TensorTable::Id TensorTable::createView(Id base, int64_t elementOffset, int rank, const int64_t* shape) {
   const Slot& slot = at(base);
   char* data = static_cast<char*>(slot.view.data) + elementOffset * sizeOf(slot.view.dtype);
-  const TensorView view = viewOf(data, slot.view.dtype, rank, shape);
+  TensorView view = viewOf(data, slot.view.dtype, rank, shape);
+  if (slot.view.host != nullptr) view.host = slot.view.host + elementOffset;
   if (elementOffset < 0 || elementOffset + view.numel() > slot.view.numel()) {
     throw IndexError("a view reaches past the end of its tensor");
   }

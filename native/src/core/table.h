@@ -23,7 +23,7 @@ class TensorTable {
  public:
   using Id = int64_t;  // fits the 53 bits of a JavaScript number; 0 is never a tensor
 
-  explicit TensorTable(Backend& backend) : allocator_(backend) {}
+  explicit TensorTable(Backend& backend) : backend_(backend), allocator_(backend) {}
   ~TensorTable();
   TensorTable(const TensorTable&) = delete;
   TensorTable& operator=(const TensorTable&) = delete;
@@ -45,6 +45,7 @@ class TensorTable {
     size_t& liveBytes;
     void* data;
     size_t bytes;
+    std::unique_ptr<int32_t[]> host;  // copy of an i32 tensor that the host cannot read
     ~Storage() {
       allocator.release(data, bytes);
       liveBytes -= bytes;
@@ -59,6 +60,7 @@ class TensorTable {
   const Slot& at(Id id) const;
   Id insert(const TensorView& view, std::shared_ptr<Storage> storage);
 
+  Backend& backend_;
   CachingAllocator allocator_;
   size_t liveBytes_ = 0;
   MemoryStatistics statistics_;

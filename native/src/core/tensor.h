@@ -15,6 +15,7 @@ struct TensorView {
   DType dtype = DType::f32;
   int rank = 0;
   int64_t shape[4] = {1, 1, 1, 1};
+  const int32_t* host = nullptr;  // i32 only: the same numbers in host memory (on the CPU `data` itself)
 
   int64_t numel() const {
     int64_t n = 1;

@@ -1,10 +1,11 @@
-// Each operation: check the contents of its index tensors, then hand over to the kernels or to oneDNN.
+// Each operation: hand over to the kernels or to oneDNN.
 #include "backend_cpu.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
-#include "../core/checks.h"
 #include "host_memory.h"
 #include "linear_logprob.h"
 #include "matmul.h"
@@ -13,23 +14,6 @@
 #include "scratch.h"
 
 namespace sralign::cpu {
-
-namespace {
-
-void checkIndices(const char* name, const TensorView& tensor, int64_t limit, int64_t lowest = 0) {
-  checkRange(name, tensor.i32(), tensor.numel(), limit, lowest);
-}
-
-void checkLogprobTargets(const TensorView& hidden, const TensorView& weight, const TensorView& rows,
-                         const TensorView& targetRows, const TensorView& labels) {
-  checkIndices("rows", rows, hidden.shape[0]);
-  checkDistinct("rows", rows.i32(), rows.shape[0], hidden.shape[0]);
-  checkIndices("targetRows", targetRows, rows.shape[0]);
-  checkNonDecreasing("targetRows", targetRows.i32(), targetRows.shape[0]);
-  checkIndices("labels", labels, weight.shape[0]);
-}
-
-}  // namespace
 
 // ---- memory
 // -------------------------------------------------------------------------------------------------
@@ -56,12 +40,10 @@ void CpuBackend::zero(void* device, size_t bytes) {
 // ---- embedding
 // ----------------------------------------------------------------------------------------------
 void CpuBackend::embedding(const EmbeddingArgs& args) {
-  checkIndices("tokens", args.tokens, args.table.shape[0]);
   kernels_.embedding(args);
 }
 
 void CpuBackend::embeddingBackward(const EmbeddingBackwardArgs& args) {
-  checkIndices("tokens", args.tokens, args.dTable.shape[0]);
   kernels_.embeddingBackward(args);
 }
 
@@ -138,17 +120,14 @@ void CpuBackend::swigluBackward(const SwigluBackwardArgs& args) { kernels_.swigl
 // ---- attention
 // ----------------------------------------------------------------------------------------------
 void CpuBackend::rotary(const RotaryArgs& args) {
-  checkIndices("positions", args.positions, args.cosines.shape[0]);
   kernels_.rotary(args);
 }
 
 void CpuBackend::attention(const AttentionArgs& args) {
-  checkSegments(args.segments.i32(), args.segments.shape[0], args.qkv.shape[0]);
   kernels_.attention(args);
 }
 
 void CpuBackend::attentionBackward(const AttentionBackwardArgs& args) {
-  checkSegments(args.segments.i32(), args.segments.shape[0], args.qkv.shape[0]);
   kernels_.attentionBackward(args);
 }
 
@@ -163,39 +142,32 @@ void CpuBackend::scale(const ScaleArgs& args) { kernels_.scale(args); }
 // ---- log-probabilities
 // --------------------------------------------------------------------------------------
 void CpuBackend::linearLogprob(const LinearLogprobArgs& args) {
-  checkLogprobTargets(args.hidden, args.weight, args.rows, args.targetRows, args.labels);
   cpu::linearLogprob(kernels_, args);
 }
 
 void CpuBackend::linearLogprobBackward(const LinearLogprobBackwardArgs& args) {
-  checkLogprobTargets(args.hidden, args.weight, args.rows, args.targetRows, args.labels);
   cpu::linearLogprobBackward(kernels_, args);
 }
 
 void CpuBackend::logprobGather(const LogprobGatherArgs& args) {
-  checkIndices("labels", args.labels, args.logits.shape[1], -1);
   kernels_.logprobGather(args);
 }
 
 void CpuBackend::logprobGatherBackward(const LogprobGatherBackwardArgs& args) {
-  checkIndices("labels", args.labels, args.logits.shape[1], -1);
   kernels_.logprobGatherBackward(args);
 }
 
 void CpuBackend::sequenceSum(const SequenceSumArgs& args) {
-  checkOffsets(args.offsets.i32(), args.offsets.shape[0], args.values.shape[0]);
   cpu::sequenceSum(args);
 }
 
 void CpuBackend::sequenceSumBackward(const SequenceSumBackwardArgs& args) {
-  checkOffsets(args.offsets.i32(), args.offsets.shape[0], args.dValues.shape[0]);
   cpu::sequenceSumBackward(args);
 }
 
 // ---- preference loss
 // ----------------------------------------------------------------------------------------
 void CpuBackend::preferenceLoss(const PreferenceLossArgs& args) {
-  checkIndices("responseTokens", args.responseTokens, int64_t{1} << 31, 1);
   cpu::preferenceLoss(args);
 }
 
@@ -204,10 +176,16 @@ void CpuBackend::preferenceLoss(const PreferenceLossArgs& args) {
 void CpuBackend::rmsprop(const RmspropArgs& args) { kernels_.rmsprop(args); }
 void CpuBackend::adamw(const AdamwArgs& args) { kernels_.adamw(args); }
 
-double CpuBackend::sumOfSquares(const std::vector<TensorView>& tensors) {
+void CpuBackend::l2Norm(const L2NormArgs& args) {
   double total = 0;
-  for (const TensorView& tensor : tensors) total += kernels_.sumOfSquares(tensor.f32(), tensor.numel());
-  return total;
+  for (const TensorView& tensor : args.tensors) total += kernels_.sumOfSquares(tensor.f32(), tensor.numel());
+  *args.norm.f32() = static_cast<float>(std::sqrt(total));
+}
+
+void CpuBackend::clipFactor(const ClipFactorArgs& args) {
+  const double norm = *args.norm.f32();
+  *args.factor.f32() = std::isfinite(norm) ? static_cast<float>(std::min(1.0, args.maxNorm / (norm + 1e-6)))
+                                           : std::numeric_limits<float>::quiet_NaN();
 }
 
 void CpuBackend::fillNormal(const TensorView& out, double deviation, uint64_t seed) {

@@ -11,10 +11,9 @@ class CpuBackend final : public Backend {
   // Throws EngineError where SRALIGN_CPU_KERNELS asks for what the processor lacks.
   CpuBackend() : kernels_(selectKernels()) {}
 
-  const char* kernelsName() const { return kernels_.name; }
-
   void* allocate(size_t bytes) override;
   void release(void* data, size_t bytes) override;
+  bool isHost() const override { return true; }
   Workspace workspace() const override;
   void copyFromHost(void* device, const void* host, size_t bytes) override;
   void copyToHost(void* host, const void* device, size_t bytes) override;
@@ -51,7 +50,8 @@ class CpuBackend final : public Backend {
   void preferenceLoss(const PreferenceLossArgs&) override;
   void rmsprop(const RmspropArgs&) override;
   void adamw(const AdamwArgs&) override;
-  double sumOfSquares(const std::vector<TensorView>&) override;
+  void l2Norm(const L2NormArgs&) override;
+  void clipFactor(const ClipFactorArgs&) override;
   void fillNormal(const TensorView& out, double deviation, uint64_t seed) override;
 
  private:

@@ -31,6 +31,13 @@ export const setOption = (): Option =>
     .argParser((assignment: string, before: string[]) => [...before, assignment])
     .default([], 'none');
 
+/** `--device`, for the commands that take no configuration. */
+export const deviceOption = (): Option =>
+  new Option('--device <device>', 'cpu, cuda (the first GPU) or cuda:N').default('cpu').argParser(text => {
+    if (!/^(cpu|cuda(:\d+)?)$/.test(text)) throw new InvalidArgumentError('It must be cpu, cuda or cuda:N.');
+    return text;
+  });
+
 /** The examples at the end of a --help. */
 export const examples = (...lines: string[]): string =>
   `\nExamples:\n${lines.map(line => `  $ ${line}`).join('\n')}\n`;

@@ -127,7 +127,6 @@ describe('sralign doctor', () => {
     expect(code).toBe(0);
     for (const label of ['sralign', 'node', 'processor', 'kernels', 'oneDNN', 'threads', 'memory', 'GPU'])
       expect(stdout).toMatch(new RegExp(`^${label} +\\S`, 'm'));
-    expect(stdout).toContain('no GPU backend');
 
     const machine = JSON.parse((await sralign(['doctor', '--json'])).stdout) as Record<
       string,

@@ -29,6 +29,9 @@ Slice sliceOf(const OptimizerTensors& tensors, size_t index, int64_t first) {
           rest < kBlock ? rest : kBlock};
 }
 
+// What gradients are multiplied by; NaN, which does not equal itself, says to leave everything as it is.
+float gradientScaleOf(const OptimizerTensors& tensors) { return *tensors.gradientScale.f32(); }
+
 void roundToBf16(const Slice& slice) {
   if (slice.computeWeight == nullptr) return;
   for (int64_t i = 0; i < slice.count; ++i) slice.computeWeight[i] = f32ToBf16(slice.parameter[i]);
@@ -37,10 +40,11 @@ void roundToBf16(const Slice& slice) {
 }  // namespace
 
 void rmsprop(const RmspropArgs& args) {
+  const float scale = gradientScaleOf(args.tensors);
+  if (scale != scale) return;
   const float learningRate = static_cast<float>(args.learningRate), alpha = static_cast<float>(args.alpha);
   const float rest = static_cast<float>(1 - args.alpha), epsilon = static_cast<float>(args.epsilon);
-  const float weightDecay = static_cast<float>(args.weightDecay),
-              scale = static_cast<float>(args.gradientScale);
+  const float weightDecay = static_cast<float>(args.weightDecay);
   const size_t count = args.tensors.parameters.size();
 #pragma omp parallel
   for (size_t index = 0; index < count; ++index) {
@@ -62,6 +66,8 @@ void rmsprop(const RmspropArgs& args) {
 }
 
 void adamw(const AdamwArgs& args) {
+  const float scale = gradientScaleOf(args.tensors);
+  if (scale != scale) return;
   const double correction1 = 1 - __builtin_pow(args.beta1, static_cast<double>(args.step));
   const double correction2 = 1 - __builtin_pow(args.beta2, static_cast<double>(args.step));
   const float keep = static_cast<float>(1 - args.learningRate * args.weightDecay);
@@ -69,7 +75,7 @@ void adamw(const AdamwArgs& args) {
   const float rootScale = static_cast<float>(1 / __builtin_sqrt(correction2));
   const float beta1 = static_cast<float>(args.beta1), rest1 = static_cast<float>(1 - args.beta1);
   const float beta2 = static_cast<float>(args.beta2), rest2 = static_cast<float>(1 - args.beta2);
-  const float epsilon = static_cast<float>(args.epsilon), scale = static_cast<float>(args.gradientScale);
+  const float epsilon = static_cast<float>(args.epsilon);
   const size_t count = args.tensors.parameters.size();
 #pragma omp parallel
   for (size_t index = 0; index < count; ++index) {

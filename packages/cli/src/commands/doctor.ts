@@ -35,16 +35,21 @@ function describe(machine: Machine): string {
         ['threads', `${engine.threads} of ${engine.cores} cores`],
       ]
     : [['engine', 'not loaded']];
-  const gpu =
-    gpus.length === 0
-      ? 'none found (this release has no GPU backend)'
-      : `${gpus.join(', ')} (present, not used)`;
+  const usable = engine.loaded ? engine.cuda.devices : [];
+  const gpuLines: [string, string][] =
+    usable.length > 0
+      ? usable.map((device, index) => [
+          `cuda:${index}`,
+          `${device.name}, compute capability ${device.computeCapability}, ` +
+            `${byteSize(device.freeBytes)} free of ${byteSize(device.totalBytes)}`,
+        ])
+      : [['GPU', gpus.length === 0 ? 'none found' : `${gpus.join(', ')} (not usable)`]];
   const lines = listing([
     ['sralign', versions.sralign],
     ['node', `${versions.node} (${versions.platform})`],
     ...engineLines,
     ['memory', `${byteSize(memoryBytes.available)} free of ${byteSize(memoryBytes.total)}`],
-    ['GPU', gpu],
+    ...gpuLines,
   ]);
   const remarks = findings.map(
     ({ level, text, fix }) =>

@@ -1,6 +1,7 @@
 /** `sralign generate MODEL`: text from a model folder, as it is produced. */
+import type { DeviceName } from '@sralign/native';
 import { Command, Option } from 'commander';
-import { examples, numberBetween, wholeNumber } from '../options.js';
+import { deviceOption, examples, numberBetween, wholeNumber } from '../options.js';
 
 interface GenerateOptions {
   prompt: string;
@@ -9,6 +10,7 @@ interface GenerateOptions {
   topP: number;
   seed: number;
   dtype: 'f32' | 'bf16';
+  device: DeviceName;
   chat?: boolean;
 }
 
@@ -28,6 +30,7 @@ export function generateCommand(): Command {
     .option('--top-p <p>', 'draw from the likeliest tokens that hold this share', numberBetween(0, 1), 1)
     .option('--seed <n>', 'seed of the draws', wholeNumber(0), 0)
     .addOption(new Option('--dtype <type>', 'compute type').choices(['f32', 'bf16']).default('f32'))
+    .addOption(deviceOption())
     .option('--chat', "send the prompt as a user turn of the model's chat template")
     .addHelpText(
       'after',
@@ -41,7 +44,9 @@ export function generateCommand(): Command {
 }
 
 async function runGenerate(model: string, options: GenerateOptions): Promise<void> {
+  const { useDevice } = await import('@sralign/native');
   const core = await import('@sralign/core');
+  useDevice(options.device);
   const folder = await core.resolveModelFolder(model, 'main');
   const tokenizer = await core.loadTokenizer(folder);
   const loaded = await core.loadModel(folder, { dtype: options.dtype });

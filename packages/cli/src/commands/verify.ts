@@ -1,11 +1,13 @@
 /** `sralign verify CASE_DIR`: this build on this machine against reference numbers in float64. */
 import type { VerifyReport } from '@sralign/core';
+import type { DeviceName } from '@sralign/native';
 import { Command, Option } from 'commander';
-import { examples } from '../options.js';
+import { deviceOption, examples } from '../options.js';
 import { table } from '../report/table.js';
 
 interface VerifyOptions {
   dtype: 'f32' | 'bf16';
+  device: DeviceName;
   json?: boolean;
 }
 
@@ -18,6 +20,7 @@ export function verifyCommand(): Command {
     )
     .argument('<case>', 'folder with case.json, expected.safetensors, model/ and ref/ (docs/verification.md)')
     .addOption(new Option('--dtype <type>', 'compute type').choices(['f32', 'bf16']).default('f32'))
+    .addOption(deviceOption())
     .option('--json', 'print the report as one JSON object')
     .addHelpText(
       'after',
@@ -30,7 +33,9 @@ export function verifyCommand(): Command {
 }
 
 async function runVerify(folder: string, options: VerifyOptions): Promise<void> {
+  const { useDevice } = await import('@sralign/native');
   const { verifyCase } = await import('@sralign/core');
+  useDevice(options.device);
   const report = await verifyCase(folder, { dtype: options.dtype });
   process.stdout.write(`${options.json ? JSON.stringify(report) : verdict(report)}\n`);
   if (!report.passed) process.exitCode = 1;

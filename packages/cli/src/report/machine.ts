@@ -1,6 +1,7 @@
 /** What `sralign doctor` looks at: versions, processor, memory, GPU, and what is missing on this machine. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
+import type { CudaInfo } from '@sralign/native';
 
 /** The engine, or why it does not load. */
 export type Engine =
@@ -18,6 +19,8 @@ export type Engine =
       nativeBf16: boolean;
       cores: number;
       threads: number;
+      /** What the CUDA backend finds, or why it finds nothing. */
+      cuda: CudaInfo;
     };
 
 export interface Finding {
@@ -59,7 +62,7 @@ export async function inspectMachine(version: string): Promise<Machine> {
       ...nodeFindings(),
       ...engineFindings(engine),
       ...memoryFindings(memoryBytes),
-      ...gpuFindings(gpus),
+      ...gpuFindings(gpus, engine),
     ],
   };
 }
@@ -78,6 +81,7 @@ async function inspectEngine(): Promise<Engine> {
       nativeBf16: cpu.nativeBf16,
       cores: cpu.cores,
       threads: native.threads(),
+      cuda: native.cudaInfo(),
     };
   } catch (error) {
     return { loaded: false, reason: error instanceof Error ? error.message : String(error) };
@@ -136,9 +140,8 @@ function memoryFindings(memory: Machine['memoryBytes']): Finding[] {
   ];
 }
 
-function gpuFindings(gpus: string[]): Finding[] {
-  if (gpus.length === 0) return [];
-  return [
-    { level: 'note', text: 'a GPU is present, but this release has no GPU backend: it computes on the CPU' },
-  ];
+function gpuFindings(gpus: string[], engine: Engine): Finding[] {
+  if (gpus.length === 0 || !engine.loaded || engine.cuda.devices.length > 0) return [];
+  const text = `a GPU is present, but not usable: ${engine.cuda.reason}`;
+  return [{ level: 'note', text, fix: 'npm run build:cuda' }];
 }

@@ -202,6 +202,16 @@ const trainingSchema = z.strictObject({
     'fp16',
     'torch_dtype',
   ),
+  device: key(
+    z
+      .string()
+      .regex(/^(cpu|cuda(:\d+)?)$/, 'Expected cpu, cuda or cuda:N')
+      .default('cpu'),
+    'cpu, cuda (the first GPU of CUDA_VISIBLE_DEVICES) or cuda:N. A GPU needs `npm run build:cuda`.',
+    'device',
+    'use_cpu',
+    'no_cuda',
+  ),
   threads: key(
     z.int().min(1).max(1024).nullable().default(null),
     'CPU threads; null: OMP_NUM_THREADS, or all processors this process may use.',

@@ -7,10 +7,11 @@
  */
 import { Scope, type Tensor } from '@sralign/native';
 import type { Parameter, Variable } from '../autograd/graph.js';
-import { type PairGroup, pairGroups } from '../batch/groups.js';
+import { pairGroups } from '../batch/groups.js';
 import type { PackedBatch } from '../batch/pack.js';
 import { responseTargets, sequenceLogps } from './logps.js';
 import {
+  emptyPreferenceTensors,
   type PreferenceGiven,
   type PreferenceOptions,
   type PreferenceTensors,
@@ -20,16 +21,6 @@ import {
 /** Enough rows to make reading the weights cheap, and little next to a model that has so many logits. */
 const KEPT_LOGITS_BYTES = 128 * 2 ** 20;
 
-/** Values of the B pairs of a batch, on the host. */
-export interface PreferenceOutput {
-  /** log pi(y | x): f32 [B, 2], or [B, 1] for SFT. */
-  readonly policy: Float32Array;
-  /** As in PreferenceTensors, f32 [B]. */
-  readonly losses: Float32Array;
-  readonly margins: Float32Array;
-  readonly deltas: Float32Array;
-}
-
 /**
  * Sets the gradient of `hidden` and adds to that of the output matrix.
  *
@@ -37,6 +28,7 @@ export interface PreferenceOutput {
  * @param head output matrix [V, H]
  * @param weight as in `preferenceLoss`
  * @param keptBytes logits kept at a time; a pair with more of them has its logits computed again for the backward pass
+ * @returns the loss of the batch, owned by the current scope
  */
 export function preferenceGradient(
   options: PreferenceOptions,
@@ -46,57 +38,34 @@ export function preferenceGradient(
   given: PreferenceGiven,
   weight: number,
   keptBytes = KEPT_LOGITS_BYTES,
-): PreferenceOutput {
-  const answersPerPair = options.method === 'sft' ? 1 : 2;
+): PreferenceTensors {
+  const [pairs, answersPerPair] = given.responseTokens.shape as [number, 1 | 2];
   const vocabulary = head.value.shape[0]!;
   const mostRows = Math.floor(keptBytes / (vocabulary * Float32Array.BYTES_PER_ELEMENT));
-  const results: (Omit<PreferenceTensors, 'dLogps'> & { readonly policy: Tensor })[] = [];
+  const output = emptyPreferenceTensors(options.method, pairs);
   hidden.contribute(hidden.value.dtype, dHidden => {
     dHidden.zero();
     for (const group of pairGroups(batch, answersPerPair, mostRows)) {
-      using scope = new Scope();
+      using _scope = new Scope();
+      const rows = (tensor: Tensor): Tensor => tensor.rows(group.firstPair, group.endPair);
+      const part = {
+        policy: rows(output.policy),
+        losses: rows(output.losses),
+        margins: rows(output.margins),
+        deltas: rows(output.deltas),
+      };
+      const partGiven = {
+        responseTokens: rows(given.responseTokens),
+        reference: given.reference && rows(given.reference),
+        augmentedPolicy: given.augmentedPolicy && rows(given.augmentedPolicy),
+        augmentedReference: given.augmentedReference && rows(given.augmentedReference),
+      };
+      const sums = part.policy.reshape([part.policy.size]);
       const targets = responseTargets(group);
-      const logps = sequenceLogps(hidden.value, head.compute, targets, group.rows.length <= mostRows);
-      const shape = [group.endPair - group.firstPair, answersPerPair];
-      const loss = preferenceLoss(
-        options,
-        logps.sums.reshape(shape),
-        givenOf(given, group, answersPerPair),
-        weight,
-      );
-      logps.backward(loss.dLogps.reshape([logps.sums.size]), dHidden, head.gradient);
-      results.push({
-        policy: scope.keep(logps.sums),
-        losses: scope.keep(loss.losses),
-        margins: scope.keep(loss.margins),
-        deltas: scope.keep(loss.deltas),
-      });
+      const logps = sequenceLogps(hidden.value, head.compute, targets, sums, group.rows.length <= mostRows);
+      const dLogps = preferenceLoss(options, part, partGiven, weight);
+      logps.backward(dLogps.reshape([dLogps.size]), dHidden, head.gradient);
     }
   });
-  return {
-    policy: concatenated(results.map(result => result.policy)),
-    losses: concatenated(results.map(result => result.losses)),
-    margins: concatenated(results.map(result => result.margins)),
-    deltas: concatenated(results.map(result => result.deltas)),
-  };
-}
-
-/** What belongs to the pairs of a group, out of `columns` values per pair. */
-function givenOf(
-  given: PreferenceGiven,
-  { firstPair, endPair }: PairGroup,
-  columns: number,
-): PreferenceGiven {
-  const rows = <T extends Float32Array | Int32Array>(values: T): T =>
-    values.subarray(firstPair * columns, endPair * columns) as T;
-  return {
-    responseTokens: rows(given.responseTokens),
-    reference: given.reference && rows(given.reference),
-    augmentedPolicy: given.augmentedPolicy && rows(given.augmentedPolicy),
-    augmentedReference: given.augmentedReference && rows(given.augmentedReference),
-  };
-}
-
-function concatenated(parts: readonly Tensor[]): Float32Array {
-  return Float32Array.from(parts.flatMap(part => [...part.toFloat32Array()]));
+  return output;
 }

@@ -14,8 +14,6 @@ export interface ResponseTargets {
 }
 
 export interface SequenceLogps {
-  /** log pi(y | x) of each of the Q answers, summed over its tokens: f32 [Q]. */
-  readonly sums: Tensor;
   /**
    * The backward pass, once.
    *
@@ -47,6 +45,7 @@ export const indexTensor = (values: Int32Array): Tensor => Tensor.from(values, [
  *
  * @param hidden final hidden states of the compute type [T, H]
  * @param weight output matrix of the compute type [V, H]
+ * @param sums f32 [Q], written: log pi(y | x) of each of the Q answers, summed over its tokens
  * @param keepLogits keep the f32 [M, V] logits for the backward pass; otherwise they never exist whole, and the backward
  *   pass computes them again
  */
@@ -54,6 +53,7 @@ export function sequenceLogps(
   hidden: Tensor,
   weight: Tensor,
   targets: ResponseTargets,
+  sums: Tensor,
   keepLogits: boolean,
 ): SequenceLogps {
   const { rows, targetRows, labels, sequenceOffsets: offsets } = targets;
@@ -61,10 +61,8 @@ export function sequenceLogps(
   const logSumExp = Tensor.empty([rows.size]);
   const logits = keepLogits ? Tensor.empty([rows.size, weight.shape[0]!]) : undefined;
   native.linearLogprob({ hidden, weight, rows, targetRows, labels, logps, logSumExp, logits });
-  const sums = Tensor.empty([offsets.size - 1]);
   native.sequenceSum({ values: logps, offsets, sums });
   return {
-    sums,
     backward(dSums, dHidden, dWeight) {
       const dLogps = Tensor.empty([labels.size]);
       native.sequenceSumBackward({ dSums, offsets, dValues: dLogps });

@@ -33,46 +33,55 @@ export interface PreferenceOptions {
 
 export const isRefined = (method: Method): boolean => method === 'sr-dpo' || method === 'sr-ipo';
 
-/** What the loss of B pairs takes as given: no gradient flows into it. */
+/** What the loss of B pairs takes as given, on the device: no gradient flows into it. */
 export interface PreferenceGiven {
-  /** Tokens of each answer: [B, 2] (chosen, rejected), or [B, 1] for SFT. */
-  readonly responseTokens: Int32Array;
-  /** log pi_ref(y | x): [B, 2]; null for SFT. */
-  readonly reference: Float32Array | null;
-  /** log pi(y | p (+) x) and log pi_ref(y | p (+) x): [B, 2], both or neither. */
-  readonly augmentedPolicy: Float32Array | null;
-  readonly augmentedReference: Float32Array | null;
+  /** Tokens of each answer: i32 [B, 2] (chosen, rejected), or [B, 1] for SFT. */
+  readonly responseTokens: Tensor;
+  /** log pi_ref(y | x): f32 [B, 2]; null for SFT. */
+  readonly reference: Tensor | null;
+  /** log pi(y | p (+) x) and log pi_ref(y | p (+) x): f32 [B, 2], both or neither. */
+  readonly augmentedPolicy: Tensor | null;
+  readonly augmentedReference: Tensor | null;
 }
 
 /** The loss of B pairs, on the device. */
 export interface PreferenceTensors {
+  /** log pi(y | x): f32 [B, 2], or [B, 1] for SFT. */
+  readonly policy: Tensor;
   /** f32 [B]: the loss of each pair, not weighted; for SFT the summed negative log-prob, whatever the reduction. */
   readonly losses: Tensor;
   /** f32 [B]: m; zeros for SFT. */
   readonly margins: Tensor;
   /** f32 [B]: D; zeros without refinement. */
   readonly deltas: Tensor;
-  /** f32, the shape of the policy's log-probs: gradient of the scaled loss. */
-  readonly dLogps: Tensor;
+}
+
+/** Room for the loss of B pairs, owned by the current scope. */
+export function emptyPreferenceTensors(method: Method, pairs: number): PreferenceTensors {
+  const sft = method === 'sft';
+  const perPair = (): Tensor => (sft ? Tensor.zeros([pairs]) : Tensor.empty([pairs]));
+  return {
+    policy: Tensor.empty([pairs, sft ? 1 : 2]),
+    losses: Tensor.empty([pairs]),
+    margins: perPair(),
+    deltas: perPair(),
+  };
 }
 
 /**
- * Loss of each pair and the gradient for each policy log-prob; the tensors belong to the current scope.
+ * Loss of each pair, from `tensors.policy` into the other tensors.
  *
- * @param policy log pi(y | x): f32 [B, 2], or [B, 1] for SFT
  * @param weight what one pair's loss (for SFT by token: one token's) counts in the step: 1 / pairs, 1 / tokens
+ * @returns the gradient of the weighted loss for `policy`, in its shape; it belongs to the current scope
  */
 export function preferenceLoss(
   options: PreferenceOptions,
-  policy: Tensor,
-  given: PreferenceGiven,
+  { policy, losses, margins, deltas }: PreferenceTensors,
+  { responseTokens, reference, augmentedPolicy, augmentedReference }: PreferenceGiven,
   weight: number,
-): PreferenceTensors {
-  const pairs = policy.shape[0]!;
-  const losses = Tensor.empty([pairs]);
+): Tensor {
   const dLogps = Tensor.empty(policy.shape);
-  const responseTokens = Tensor.from(given.responseTokens, policy.shape);
-  const common = { policy, responseTokens, losses, dLogps };
+  const common = { policy, responseTokens, losses, dLogps, lossScale: weight };
   if (options.method === 'sft') {
     // The sum of negative log-probs; `weight` makes it the mean over examples or tokens.
     native.preferenceLoss({
@@ -82,14 +91,9 @@ export function preferenceLoss(
       beta: 1,
       lambda: 0,
       labelSmoothing: 0,
-      lossScale: weight,
     });
-    return { losses, margins: Tensor.zeros([pairs]), deltas: Tensor.zeros([pairs]), dLogps };
+    return dLogps;
   }
-  const margins = Tensor.empty([pairs]);
-  const deltas = Tensor.empty([pairs]);
-  const logps = (values: Float32Array | null): Tensor | undefined =>
-    values === null ? undefined : Tensor.from(values, [pairs, 2]);
   native.preferenceLoss({
     ...common,
     method: options.method.endsWith('dpo') ? 'dpo' : 'ipo',
@@ -97,12 +101,11 @@ export function preferenceLoss(
     beta: options.beta,
     lambda: isRefined(options.method) ? options.lambda : 0,
     labelSmoothing: options.labelSmoothing,
-    lossScale: weight,
-    reference: logps(given.reference),
-    augmentedPolicy: logps(given.augmentedPolicy),
-    augmentedReference: logps(given.augmentedReference),
+    reference: reference ?? undefined,
+    augmentedPolicy: augmentedPolicy ?? undefined,
+    augmentedReference: augmentedReference ?? undefined,
     margins,
     deltas,
   });
-  return { losses, margins, deltas, dLogps };
+  return dLogps;
 }

@@ -14,19 +14,28 @@ export function batchHidden(model: CausalLM, graph: Graph, batch: PackedBatch): 
 }
 
 /**
- * Log-probabilities of pairs without gradient, in one packed batch: f32 [B, 2] (chosen, rejected) or [B, 1].
+ * Log-probabilities of pairs without gradient, in one packed batch: f32 [B, 2] (chosen, rejected) or [B, 1] on the
+ * device, owned by the enclosing scope.
  *
  * @param sharedAugmentation p, for the augmented view
  */
-export function scorePairs(
+export function pairLogps(
   model: CausalLM,
   pairs: readonly PairTokens[],
   view: View,
   answers: Answers,
   sharedAugmentation: Int32Array,
-): Float32Array {
-  using _scope = new Scope();
+): Tensor {
+  using scope = new Scope();
   const batch = packPairs(pairs, view, answers, sharedAugmentation);
   const hidden = batchHidden(model, new Graph('inference'), batch).value;
-  return sequenceLogps(hidden, model.head.compute, responseTargets(batch), false).sums.toFloat32Array();
+  const logps = Tensor.empty([pairs.length, answers === 'both' ? 2 : 1]);
+  sequenceLogps(hidden, model.head.compute, responseTargets(batch), logps.reshape([logps.size]), false);
+  return scope.keep(logps);
+}
+
+/** The same on the host, row by row. */
+export function scorePairs(...args: Parameters<typeof pairLogps>): Float32Array {
+  using logps = pairLogps(...args);
+  return logps.toFloat32Array();
 }

@@ -40,15 +40,16 @@ export class Optimizer {
   /**
    * One update from the gradients; refreshes the bf16 copies in the same pass.
    *
-   * @param gradientScale multiplies every gradient (the clipping factor)
+   * @param gradientScale f32 [1], multiplies every gradient (the clipping factor)
    */
-  step(learningRate: number, gradientScale: number): void {
+  step(learningRate: number, gradientScale: Tensor): void {
     this.steps++;
     const { alpha, beta1, beta2, epsilon, weightDecay } = this.options;
     const tensors = {
       parameters: this.parameters.map(parameter => parameter.value),
       gradients: this.parameters.map(parameter => parameter.gradient),
       computeWeights: this.parameters.map(parameter => parameter.computeCopy),
+      gradientScale,
     };
     const [first, second] = this.moments as [Tensor[], Tensor[]];
     if (this.options.name === 'rmsprop') {
@@ -59,7 +60,6 @@ export class Optimizer {
         alpha,
         epsilon,
         weightDecay,
-        gradientScale,
       });
     } else {
       adamw({
@@ -71,7 +71,6 @@ export class Optimizer {
         beta2,
         epsilon,
         weightDecay,
-        gradientScale,
         step: this.steps,
       });
     }

@@ -3,7 +3,7 @@
  * machine's matrix product reaches. Attention scores and what is computed twice (activation checkpointing, logits too
  * large to keep) are not counted, so the figure understates a little.
  */
-import { type DType, linear, Scope, Tensor } from '@sralign/native';
+import { type DType, linear, Scope, synchronize, Tensor } from '@sralign/native';
 import { type Answers, type PairTokens, packedTokens, type View } from '../batch/pack.js';
 import { isRefined, type Method } from '../loss/preference.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -58,6 +58,7 @@ export function measureMatmulFlops(dtype: DType): number {
   const seconds = Array.from({ length: 6 }, () => {
     const startMs = performance.now();
     linear({ x, weight, out });
+    synchronize();
     return (performance.now() - startMs) / 1000;
   });
   return (2 * size ** 3) / Math.min(...seconds);

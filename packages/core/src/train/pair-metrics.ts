@@ -3,9 +3,32 @@
  * beta * (log pi - log pi_ref) with summed log-probs whatever the loss reduces with; an accuracy counts log-ratios of y+
  * that are strictly greater.
  */
-import type { PreferenceOutput } from '../loss/gradient.js';
-import type { PreferenceGiven, PreferenceOptions } from '../loss/preference.js';
+import type { PreferenceGiven, PreferenceOptions, PreferenceTensors } from '../loss/preference.js';
 import type { AnswerLogps } from '../reference/cache.js';
+
+/** What the metrics of B pairs are made from, on the host: the values of PreferenceTensors and PreferenceGiven. */
+export interface PairValues {
+  readonly policy: Float32Array;
+  readonly losses: Float32Array;
+  readonly margins: Float32Array;
+  readonly deltas: Float32Array;
+  readonly reference: Float32Array | null;
+  readonly augmentedPolicy: Float32Array | null;
+  readonly augmentedReference: Float32Array | null;
+}
+
+/** Reads the values from the device, which waits for what is queued there. */
+export function pairValues(output: PreferenceTensors, given: PreferenceGiven): PairValues {
+  return {
+    policy: output.policy.toFloat32Array(),
+    losses: output.losses.toFloat32Array(),
+    margins: output.margins.toFloat32Array(),
+    deltas: output.deltas.toFloat32Array(),
+    reference: given.reference?.toFloat32Array() ?? null,
+    augmentedPolicy: given.augmentedPolicy?.toFloat32Array() ?? null,
+    augmentedReference: given.augmentedReference?.toFloat32Array() ?? null,
+  };
+}
 
 export class PairMetrics {
   private readonly sums = new Map<string, number>();
@@ -15,18 +38,18 @@ export class PairMetrics {
   constructor(private readonly options: PreferenceOptions) {}
 
   /** @param lossWeight what each pair's loss counts in the mean loss; 1 / pairs of the whole step, or 1 / tokens */
-  add(output: PreferenceOutput, given: PreferenceGiven, lossWeight: number): void {
+  add(values: PairValues, lossWeight: number): void {
     const sft = this.options.method === 'sft';
-    for (const [i, loss] of output.losses.entries()) {
+    for (const [i, loss] of values.losses.entries()) {
       this.pairs++;
       this.loss += loss * lossWeight;
       if (sft) {
-        this.sum('logps/chosen', output.policy[i]!);
+        this.sum('logps/chosen', values.policy[i]!);
         continue;
       }
       const { beta } = this.options;
-      const policy = answers(output.policy, i);
-      const reference = answers(given.reference!, i);
+      const policy = answers(values.policy, i);
+      const reference = answers(values.reference!, i);
       const chosenReward = beta * (policy.chosen - reference.chosen);
       const rejectedReward = beta * (policy.rejected - reference.rejected);
       this.sum('rewards/chosen', chosenReward);
@@ -35,14 +58,14 @@ export class PairMetrics {
       this.sum('rewards/accuracies', chosenReward > rejectedReward ? 1 : 0);
       this.sum('logps/chosen', policy.chosen);
       this.sum('logps/rejected', policy.rejected);
-      this.sum('margin', output.margins[i]!);
-      if (given.augmentedPolicy === null) continue;
-      const augmented = answers(given.augmentedPolicy, i);
-      const augmentedReference = answers(given.augmentedReference!, i);
+      this.sum('margin', values.margins[i]!);
+      if (values.augmentedPolicy === null) continue;
+      const augmented = answers(values.augmentedPolicy, i);
+      const augmentedReference = answers(values.augmentedReference!, i);
       const augmentedMargin =
         augmented.chosen - augmentedReference.chosen - (augmented.rejected - augmentedReference.rejected);
-      this.sum('sr/delta', output.deltas[i]!);
-      this.sum('sr/augmented_margin', output.deltas[i]! / beta);
+      this.sum('sr/delta', values.deltas[i]!);
+      this.sum('sr/augmented_margin', values.deltas[i]! / beta);
       this.sum('sr/augmented_accuracies', augmentedMargin > 0 ? 1 : 0);
     }
   }

@@ -1,5 +1,5 @@
 /** Time and memory of the phases of a step. */
-import { memory, resetPeakMemory } from '@sralign/native';
+import { currentDevice, memory, resetPeakMemory } from '@sralign/native';
 
 export type Phase = 'augmented' | 'forward' | 'head' | 'backward' | 'optimizer';
 
@@ -18,12 +18,14 @@ export class Phases {
   }
 
   /**
-   * `time/<phase>_ms`, `memory/<phase>_bytes` (the most tensor memory in use during the phase: weights, gradients and
-   * optimizer state too) and `memory/workspace_bytes` (what the operations keep for themselves).
+   * `time/<phase>_ms` (on the CPU only: a GPU is still at work when a phase has queued its operations),
+   * `memory/<phase>_bytes` (the most tensor memory in use during the phase: weights, gradients and optimizer state too)
+   * and `memory/workspace_bytes` (what the operations keep for themselves).
    */
   metrics(): Record<string, number> {
     const metrics: Record<string, number> = {};
-    for (const [phase, timeMs] of this.timesMs) metrics[`time/${phase}_ms`] = timeMs;
+    if (currentDevice() === 'cpu')
+      for (const [phase, timeMs] of this.timesMs) metrics[`time/${phase}_ms`] = timeMs;
     for (const [phase, bytes] of this.peakBytes) metrics[`memory/${phase}_bytes`] = bytes;
     metrics['memory/workspace_bytes'] = memory().workspaceBytes;
     return metrics;

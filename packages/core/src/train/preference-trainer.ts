@@ -1,27 +1,30 @@
 /**
  * One optimizer step, read top to bottom: pack, augmented forward, forward, loss, backward, clip, update.
  *
- * Memory: everything a microbatch makes lives in one scope and is freed at its end; the [tokens x vocabulary] logits
- * of a batch never exist (loss/gradient.ts).
+ * Memory: everything a microbatch makes lives in one scope and is freed at its end, but for the few numbers of each pair
+ * that become metrics; the [tokens x vocabulary] logits of a batch never exist (loss/gradient.ts). A GPU is waited for
+ * once in a step, when those numbers are read.
  */
 import { Scope, Tensor } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
 import { type Answers, type PairTokens, packedTokens, packPairs } from '../batch/pack.js';
 import { RunError } from '../errors.js';
-import { type PreferenceOutput, preferenceGradient } from '../loss/gradient.js';
+import { preferenceGradient } from '../loss/gradient.js';
 import {
+  emptyPreferenceTensors,
   isRefined,
   type PreferenceGiven,
   type PreferenceOptions,
+  type PreferenceTensors,
   preferenceLoss,
 } from '../loss/preference.js';
-import { batchHidden, scorePairs } from '../loss/score.js';
+import { batchHidden, pairLogps } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { clipFactor, gradientNorm } from '../optim/clip.js';
 import { Optimizer, type OptimizerOptions } from '../optim/optimizer.js';
 import type { AnswerLogps } from '../reference/cache.js';
 import { measureMatmulFlops, stepFlops } from './flops.js';
-import { PairMetrics } from './pair-metrics.js';
+import { PairMetrics, pairValues } from './pair-metrics.js';
 import { Phases } from './phases.js';
 import { letOthersRun } from './yield.js';
 
@@ -44,6 +47,13 @@ export interface PreferenceTrainerOptions extends PreferenceOptions {
   readonly microbatchPairs: number;
   /** Keep only the input of each block for the backward pass and compute its inside again: less memory, more time. */
   readonly activationCheckpointing: boolean;
+}
+
+/** A microbatch whose gradient is queued: what its metrics will be read from. */
+interface Microbatch {
+  readonly pairs: readonly TrainingPair[];
+  readonly output: PreferenceTensors;
+  readonly given: PreferenceGiven;
 }
 
 export class PreferenceTrainer {
@@ -79,12 +89,19 @@ export class PreferenceTrainer {
     const phases = new Phases();
     const metrics = new PairMetrics(this.options);
     const weight = 1 / this.lossTerms(pairs);
-    this.model.zeroGradients();
-    for (let start = 0; start < pairs.length; start += this.options.microbatchPairs) {
-      this.accumulate(pairs.slice(start, start + this.options.microbatchPairs), weight, metrics, phases);
-      await letOthersRun(signal);
+    const microbatches: Microbatch[] = [];
+    let norm: number;
+    try {
+      this.model.zeroGradients();
+      for (let start = 0; start < pairs.length; start += this.options.microbatchPairs) {
+        const end = start + this.options.microbatchPairs;
+        microbatches.push(this.accumulate(pairs.slice(start, end), weight, phases));
+        await letOthersRun(signal);
+      }
+      norm = phases.run('optimizer', () => this.update(learningRate, microbatches, weight, metrics));
+    } finally {
+      for (const { output, given } of microbatches) disposeAll(output, given);
     }
-    const norm = phases.run('optimizer', () => this.update(learningRate));
     const stepMs = performance.now() - startMs;
     const seconds = stepMs / 1000;
     return {
@@ -124,39 +141,22 @@ export class PreferenceTrainer {
 
   private evaluateBatch(pairs: readonly TrainingPair[], weight: number, metrics: PairMetrics): void {
     using _scope = new Scope();
+    const given = this.given(pairs, pairs[0]!.augmentedReference !== null);
+    const tensors = emptyPreferenceTensors(this.options.method, pairs.length);
     const tokens = pairs.map(pair => pair.tokens);
-    const policy = scorePairs(this.model, tokens, 'plain', this.answers, this.sharedAugmentation);
-    const augmented = pairs[0]!.augmentedReference === null ? null : this.augmentedLogps(pairs);
-    const given = this.given(pairs, augmented);
-    const shape = [pairs.length, this.answers === 'both' ? 2 : 1];
-    const { losses, margins, deltas } = preferenceLoss(
-      this.options,
-      Tensor.from(policy, shape),
-      given,
-      weight,
-    );
-    const output = {
-      policy,
-      losses: losses.toFloat32Array(),
-      margins: margins.toFloat32Array(),
-      deltas: deltas.toFloat32Array(),
-    };
-    this.report(pairs, output, given, weight, metrics);
+    const policy = pairLogps(this.model, tokens, 'plain', this.answers, this.sharedAugmentation);
+    const output = { ...tensors, policy };
+    preferenceLoss(this.options, output, given, weight);
+    this.report({ pairs, output, given }, weight, metrics);
   }
 
-  /** Adds one microbatch's gradient. */
-  private accumulate(
-    pairs: readonly TrainingPair[],
-    weight: number,
-    metrics: PairMetrics,
-    phases: Phases,
-  ): void {
-    using _scope = new Scope();
+  /** Queues one microbatch's gradient; its tensors belong to the caller. */
+  private accumulate(pairs: readonly TrainingPair[], weight: number, phases: Phases): Microbatch {
+    using scope = new Scope();
     const { model, options } = this;
-    const augmented = isRefined(options.method)
-      ? phases.run('augmented', () => this.augmentedLogps(pairs))
-      : null;
-    const given = this.given(pairs, augmented);
+    const given = isRefined(options.method)
+      ? phases.run('augmented', () => this.given(pairs, true))
+      : this.given(pairs, false);
     const batch = packPairs(
       pairs.map(pair => pair.tokens),
       'plain',
@@ -167,51 +167,60 @@ export class PreferenceTrainer {
     const output = phases.run('head', () =>
       preferenceGradient(options, hidden, model.head, batch, given, weight),
     );
-    this.report(pairs, output, given, weight, metrics);
     phases.run('backward', () => graph.backward());
+    for (const tensor of tensorsOf(output, given)) scope.keep(tensor);
+    return { pairs, output, given };
   }
 
-  /** Clips and updates the weights; returns the norm before clipping. */
-  private update(learningRate: number): number {
-    const norm = gradientNorm(this.model.parameters);
-    if (!Number.isFinite(norm)) throw new RunError(`The gradient norm is ${norm}.`);
-    this.optimizer.step(learningRate, clipFactor(norm, this.options.maxGradNorm));
-    return norm;
-  }
-
-  /** Adds the output of pairs to the metrics. */
-  private report(
-    pairs: readonly TrainingPair[],
-    output: PreferenceOutput,
-    given: PreferenceGiven,
+  /** Reads the metrics, clips and updates the weights; returns the norm before clipping. */
+  private update(
+    learningRate: number,
+    microbatches: readonly Microbatch[],
     weight: number,
     metrics: PairMetrics,
-  ): void {
-    for (const [i, loss] of output.losses.entries()) {
+  ): number {
+    using _scope = new Scope();
+    const norm = gradientNorm(this.model.parameters);
+    const factor = clipFactor(norm, this.options.maxGradNorm);
+    for (const microbatch of microbatches) this.report(microbatch, weight, metrics);
+    const value = norm.toFloat32Array()[0]!;
+    if (!Number.isFinite(value)) throw new RunError(`The gradient norm is ${value}.`);
+    this.optimizer.step(learningRate, factor);
+    return value;
+  }
+
+  /** Adds the pairs to the metrics. */
+  private report({ pairs, output, given }: Microbatch, weight: number, metrics: PairMetrics): void {
+    const values = pairValues(output, given);
+    for (const [i, loss] of values.losses.entries()) {
       if (!Number.isFinite(loss)) throw new RunError(`The loss of the pair ${pairs[i]!.source} is ${loss}.`);
     }
-    metrics.add(output, given, weight);
+    metrics.add(values, weight);
   }
 
-  private given(pairs: readonly TrainingPair[], augmentedPolicy: Float32Array | null): PreferenceGiven {
-    const sft = this.options.method === 'sft';
-    return {
-      responseTokens: Int32Array.from(
-        pairs.flatMap(({ tokens: { chosen, rejected } }) =>
-          sft ? [chosen.length] : [chosen.length, rejected.length],
-        ),
-      ),
-      reference: sft ? null : logpsArray(pairs.map(pair => pair.reference!)),
-      augmentedPolicy,
-      augmentedReference:
-        augmentedPolicy === null ? null : logpsArray(pairs.map(pair => pair.augmentedReference!)),
-    };
-  }
-
-  /** log pi(y | p (+) x), without gradient: [B, 2]. */
-  private augmentedLogps(pairs: readonly TrainingPair[]): Float32Array {
+  /** The tensors belong to the current scope. @param augmented measure the augmented view too */
+  private given(pairs: readonly TrainingPair[], augmented: boolean): PreferenceGiven {
     const tokens = pairs.map(pair => pair.tokens);
-    return scorePairs(this.model, tokens, 'augmented', 'both', this.sharedAugmentation);
+    if (this.answers === 'chosen') {
+      return {
+        responseTokens: Tensor.from(
+          Int32Array.from(tokens, ({ chosen }) => chosen.length),
+          [pairs.length, 1],
+        ),
+        reference: null,
+        augmentedPolicy: null,
+        augmentedReference: null,
+      };
+    }
+    const lengths = tokens.flatMap(({ chosen, rejected }) => [chosen.length, rejected.length]);
+    return {
+      responseTokens: Tensor.from(Int32Array.from(lengths), [pairs.length, 2]),
+      reference: logpsTensor(pairs.map(pair => pair.reference!)),
+      augmentedPolicy: augmented
+        ? pairLogps(this.model, tokens, 'augmented', 'both', this.sharedAugmentation)
+        : null,
+      augmentedReference: augmented ? logpsTensor(pairs.map(pair => pair.augmentedReference!)) : null,
+    };
   }
 
   /** Tokens of x, y+ and y- that the forward pass with gradient computes; shared ones count once. */
@@ -231,5 +240,16 @@ export class PreferenceTrainer {
   }
 }
 
-const logpsArray = (logps: readonly AnswerLogps[]): Float32Array =>
-  Float32Array.from(logps.flatMap(({ chosen, rejected }) => [chosen, rejected]));
+const logpsTensor = (logps: readonly AnswerLogps[]): Tensor =>
+  Tensor.from(
+    logps.flatMap(({ chosen, rejected }) => [chosen, rejected]),
+    [logps.length, 2],
+  );
+
+function tensorsOf(output: PreferenceTensors, given: PreferenceGiven): Tensor[] {
+  return [...Object.values(output), ...Object.values(given)].filter(tensor => tensor !== null);
+}
+
+function disposeAll(output: PreferenceTensors, given: PreferenceGiven): void {
+  for (const tensor of tensorsOf(output, given)) tensor.dispose();
+}

@@ -1,6 +1,6 @@
 /** From a configuration to everything a run needs: model, encoded pairs and their reference log-probs. */
 import { join } from 'node:path';
-import { setThreads } from '@sralign/native';
+import { type DeviceName, NativeError, setThreads, useDevice } from '@sralign/native';
 import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
 import type { ReadReport } from '../data/rows.js';
@@ -64,9 +64,22 @@ export async function prepareSources(config: Config): Promise<Sources> {
   return { modelFolder, tokenizerFolder, tokenizer, train, evaluation, reports: allReports };
 }
 
-/** Sets the number of compute threads: training.threads, OMP_NUM_THREADS, or the processors this process may use. */
-export function configureThreads(count: number | null): void {
-  if (count !== null) setThreads(count);
+/**
+ * Chooses the device, and the number of compute threads: training.threads, OMP_NUM_THREADS, or all that are there.
+ *
+ * @throws ConfigError when the device cannot be used
+ */
+export function configureCompute({ device, threads }: Config['training']): void {
+  try {
+    useDevice(device as DeviceName); // the configuration allows no other form
+  } catch (cause) {
+    if (!(cause instanceof NativeError)) throw cause;
+    throw new ConfigError(`The device ${device} cannot be used: ${cause.message}.`, {
+      field: 'training.device',
+      hint: '`npm run build:cuda` builds the CUDA backend; `sralign doctor` says what it finds.',
+    });
+  }
+  if (threads !== null) setThreads(threads);
 }
 
 /** The model a run starts from. */

@@ -87,7 +87,9 @@ export async function loadOptimizerState(folder: string, optimizer: Optimizer, s
 
 /** Settings that may change between a run and its continuation: they do not alter the steps that both do. */
 const CHANGEABLE: readonly string[] = ['output', 'logging', 'checkpoint', 'evaluation', 'reference'];
-const CHANGEABLE_TRAINING: readonly string[] = ['maxSteps', 'epochs', 'threads', 'activationCheckpointing'];
+const CHANGEABLE_TRAINING: readonly string[] = [
+  ...['maxSteps', 'epochs', 'device', 'threads', 'activationCheckpointing'],
+];
 
 /**
  * Refuses to resume under settings that would make another run of it.

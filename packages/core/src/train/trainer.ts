@@ -1,7 +1,7 @@
 /** A whole run: data, model, reference, steps, evaluation, checkpoints, final model. Reads as the list of what happens. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { threads } from '@sralign/native';
+import { currentDevice, threads } from '@sralign/native';
 import { parse } from 'yaml';
 import { writeFolder } from '../checkpoint/commit.js';
 import {
@@ -29,7 +29,7 @@ import type { TrainEvent, TrainResult } from './events.js';
 import { PreferenceTrainer, type TrainingPair } from './preference-trainer.js';
 import {
   attachReference,
-  configureThreads,
+  configureCompute,
   loadInitialModel,
   prepareSources,
   type Sources,
@@ -109,7 +109,7 @@ class Run {
     const mode = { resume: options.resume === true, overwrite: options.overwrite === true };
     refuseSeveralProcesses();
     await checkRunFolder(config.output.folder, mode);
-    configureThreads(config.training.threads);
+    configureCompute(config.training);
     const sources = await prepareSources(config);
     const resumed = mode.resume ? await findCheckpoint(config) : null;
     const state = resumed && (await readTrainerState(resumed.folder));
@@ -150,7 +150,7 @@ class Run {
       evalPairs: evaluation?.pairs.length ?? 0,
       totalSteps,
       parameters: model.parameterCount,
-      device: 'cpu',
+      device: currentDevice(),
       dtype: config.training.dtype,
       threads: threads(),
       reports: sources.reports,

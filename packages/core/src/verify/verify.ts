@@ -16,7 +16,7 @@ import { ModelError } from '../errors.js';
 import { readSafetensorsHeader, type TensorEntry } from '../hf/safetensors.js';
 import { preferenceGradient } from '../loss/gradient.js';
 import { isRefined, type PreferenceOptions } from '../loss/preference.js';
-import { batchHidden, scorePairs } from '../loss/score.js';
+import { batchHidden, pairLogps, scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { fillFromEntry, loadModel } from '../model/load.js';
 import { sequenceLogits } from '../model/logits.js';
@@ -157,6 +157,7 @@ class Verification {
     const sft = options.method === 'sft';
     model.zeroGradients();
     let loss = 0;
+    let norm = 0;
     const reports: QuantityReport[] = [];
     {
       using _scope = new Scope();
@@ -165,36 +166,37 @@ class Verification {
       const refined = isRefined(options.method);
       const { reference } = this.expected;
       const given = {
-        responseTokens: batch.responseTokens,
-        reference: sft ? null : groupArray(reference, 'chosen', 'rejected'),
+        responseTokens: Tensor.from(batch.responseTokens, [pairs.length, sft ? 1 : 2]),
+        reference: sft ? null : groupTensor(reference, 'chosen', 'rejected'),
         augmentedPolicy: refined
-          ? scorePairs(model, this.pairs, 'augmented', 'both', this.augmentation)
+          ? pairLogps(model, this.pairs, 'augmented', 'both', this.augmentation)
           : null,
-        augmentedReference: refined ? groupArray(reference, 'augChosen', 'augRejected') : null,
+        augmentedReference: refined ? groupTensor(reference, 'augChosen', 'augRejected') : null,
       };
       const hidden = batchHidden(model, graph, batch);
       const output = preferenceGradient(options, hidden, model.head, batch, given, 1 / pairs.length);
-      loss = output.losses.reduce((sum, value) => sum + value, 0) / pairs.length;
+      loss = output.losses.toFloat32Array().reduce((sum, value) => sum + value, 0) / pairs.length;
       if (name === 'sr_dpo') {
         const { logps: tolerance } = this.tolerances;
         reports.push(
-          compareValues('margin', output.margins, this.expected.margin, {
+          compareValues('margin', output.margins.toFloat32Array(), this.expected.margin, {
             ...tolerance,
             absolute: 4 * tolerance.absolute,
           }),
-          compareValues('refinement', output.deltas, this.expected.delta, {
+          compareValues('refinement', output.deltas.toFloat32Array(), this.expected.delta, {
             ...tolerance,
             absolute: 4 * this.expected.beta * tolerance.absolute,
           }),
         );
       }
       graph.backward();
+      norm = gradientNorm(model.parameters).toFloat32Array()[0]!;
     }
     reports.push(
       compareValues(`loss ${name}`, [loss], [this.expected.losses[name]!], this.tolerances.losses),
       compareValues(
         `gradient norm ${name}`,
-        [gradientNorm(model.parameters)],
+        [norm],
         [this.expected.gradNorm[name]!],
         this.tolerances.gradientNorm,
       ),
@@ -307,6 +309,9 @@ class Verification {
 
 const column = (logps: Float32Array, index: 0 | 1): Float32Array => logps.filter((_, i) => i % 2 === index);
 
-function groupArray(groups: LogpGroups, chosen: keyof LogpGroups, rejected: keyof LogpGroups): Float32Array {
-  return Float32Array.from(groups[chosen].flatMap((value, i) => [value, groups[rejected][i]!]));
+function groupTensor(groups: LogpGroups, chosen: keyof LogpGroups, rejected: keyof LogpGroups): Tensor {
+  return Tensor.from(
+    groups[chosen].flatMap((value, i) => [value, groups[rejected][i]!]),
+    [groups[chosen].length, 2],
+  );
 }

@@ -1,4 +1,4 @@
-import { memory, resetPeakMemory, Scope } from '@sralign/native';
+import { memory, resetPeakMemory, Scope, Tensor } from '@sralign/native';
 import { describe, expect, it } from 'vitest';
 import { Graph, type GraphMode } from '../../src/autograd/graph.js';
 import { packPairs } from '../../src/batch/pack.js';
@@ -33,7 +33,10 @@ function accumulateGradient(
     const batch = packPairs(pairs, 'plain', 'chosen');
     const hidden = batchHidden(model, graph, batch);
     const given = {
-      responseTokens: Int32Array.from(pairs.map(pair => pair.chosen.length)),
+      responseTokens: Tensor.from(
+        Int32Array.from(pairs, pair => pair.chosen.length),
+        [pairs.length, 1],
+      ),
       reference: null,
       augmentedPolicy: null,
       augmentedReference: null,

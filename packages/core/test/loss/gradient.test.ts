@@ -17,6 +17,8 @@ const [WIDTH, VOCABULARY, PAIRS] = [5, 101, 12];
 const waves = (count: number, phase: number): Float32Array =>
   Float32Array.from({ length: count }, (_, i) => Math.sin(1.7 * i + phase));
 
+const logps = (phase: number): Tensor => Tensor.from(waves(2 * PAIRS, phase), [PAIRS, 2]);
+
 /** The gradient of twelve pairs when the logits of `rows` rows are kept at a time. */
 function gradient(method: Method, rows: number) {
   const batch = packPairs(fixedPairs(PAIRS), 'plain', method === 'sft' ? 'chosen' : 'both');
@@ -30,17 +32,24 @@ function gradient(method: Method, rows: number) {
     head,
     batch,
     {
-      responseTokens: batch.responseTokens,
-      reference: method === 'sft' ? null : waves(2 * PAIRS, 3),
-      augmentedPolicy: method === 'sr-dpo' ? waves(2 * PAIRS, 4) : null,
-      augmentedReference: method === 'sr-dpo' ? waves(2 * PAIRS, 5) : null,
+      responseTokens: Tensor.from(batch.responseTokens, [PAIRS, method === 'sft' ? 1 : 2]),
+      reference: method === 'sft' ? null : logps(3),
+      augmentedPolicy: method === 'sr-dpo' ? logps(4) : null,
+      augmentedReference: method === 'sr-dpo' ? logps(5) : null,
     },
     1 / PAIRS,
     rows * VOCABULARY * Float32Array.BYTES_PER_ELEMENT,
   );
   const dHead = head.gradient.toFloat32Array();
   head.dispose();
-  return { ...output, dHidden: hidden.gradient!.toFloat32Array(), dHead };
+  return {
+    policy: output.policy.toFloat32Array(),
+    losses: output.losses.toFloat32Array(),
+    margins: output.margins.toFloat32Array(),
+    deltas: output.deltas.toFloat32Array(),
+    dHidden: hidden.gradient!.toFloat32Array(),
+    dHead,
+  };
 }
 
 // Answers have up to 9 tokens: 4 rows are less than most pairs have, 20 hold one or two pairs, 1000 hold all.

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { clipFactor } from '../../src/optim/clip.js';
 import { scheduleFactor } from '../../src/optim/schedule.js';
 
 describe('scheduleFactor', () => {
@@ -18,10 +17,4 @@ describe('scheduleFactor', () => {
     expect(scheduleFactor(cosine, 5, 10)).toBeCloseTo(0.5, 12);
     expect(scheduleFactor(cosine, 10, 10)).toBeCloseTo(0, 12);
   });
-});
-
-it('clipFactor leaves small gradients alone and scales large ones to the norm', () => {
-  expect(clipFactor(0.5, 1)).toBe(1);
-  expect(clipFactor(20, 10)).toBeCloseTo(0.5, 6);
-  expect(clipFactor(0, 10)).toBe(1);
 });

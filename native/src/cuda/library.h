@@ -1,0 +1,37 @@
+// The face of the CUDA library, a shared object of its own that the addon opens when a GPU is asked for
+// (core/cuda_library.h).
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace sralign {
+class Backend;
+}
+
+namespace sralign::cuda {
+
+// Counts up whenever backend.h or this file changes what either side assumes of the other.
+constexpr int kLibraryVersion = 1;
+
+struct DeviceInfo {
+  std::string name;
+  int computeMajor = 0, computeMinor = 0, multiprocessors = 0;
+  size_t totalBytes = 0, freeBytes = 0;  // free: 0 where the device can't be opened
+};
+struct LibraryInfo {
+  int driverVersion = 0, runtimeVersion = 0;  // 1000 major + 10 minor; driver 0: none
+  std::vector<DeviceInfo> devices;
+  std::string reason;  // why there are no devices; empty otherwise
+};
+
+}  // namespace sralign::cuda
+
+extern "C" {
+int sralign_cuda_library_version();
+// Opens every device to ask for its free memory, which takes some memory of each: to inform people, not in training.
+void sralign_cuda_describe(sralign::cuda::LibraryInfo* info);
+// A backend on the device; throws EngineError (ERR_CUDA). The caller deletes it.
+sralign::Backend* sralign_cuda_create(int device);
+}
