@@ -47,16 +47,25 @@ for (const dtype of ['f32', 'bf16']) {
   native.attentionCached({ qkv, heads, ...cache, start: 5 });
   record(`attentionCached ${dtype}`, cache);
 
-  const x = random([tokens, 83], 0.5);
-  const parameters = { weight: random([83], 0.6), bias: random([83], 0.7) };
-  const layer = { out: empty([tokens, 83]), mean: Tensor.zeros([tokens]), rstd: Tensor.zeros([tokens]) };
+  const layerOf = { x: random([tokens, 29], 3.7, dtype), weight: random([43, 29], 3.8, dtype) };
+  const products = { out: empty([tokens, 43]), dX: empty([tokens, 29]) };
+  const sums = { dWeight: random([43, 29], 3.9), dBias: random([43], 4.1) };
+  const dProduct = random([tokens, 43], 4.2, dtype);
+  native.linear({ ...layerOf, bias: random([43], 4.3), out: products.out });
+  native.linearBackwardInput({ dOut: dProduct, weight: layerOf.weight, dX: products.dX });
+  native.linearBackwardWeight({ dOut: dProduct, x: layerOf.x, ...sums });
+  record(`linear ${dtype}`, { ...products, ...sums });
+
+  const x = random([tokens, 583], 0.5);
+  const parameters = { weight: random([583], 0.6), bias: random([583], 0.7) };
+  const layer = { out: empty([tokens, 583]), mean: Tensor.zeros([tokens]), rstd: Tensor.zeros([tokens]) };
   native.layerNorm({ x, ...parameters, ...layer });
   const gradients = {
-    dX: Tensor.zeros([tokens, 83]),
-    dWeight: Tensor.zeros([83]),
-    dBias: Tensor.zeros([83]),
+    dX: Tensor.zeros([tokens, 583]),
+    dWeight: Tensor.zeros([583]),
+    dBias: Tensor.zeros([583]),
   };
-  const dOut = random([tokens, 83], 0.8, dtype);
+  const dOut = random([tokens, 583], 0.8, dtype);
   native.layerNormBackward({
     x,
     weight: parameters.weight,

@@ -267,7 +267,9 @@ const problems = {
   odd: makeProblem(37, 19, 131, 31),
   'every token': makeProblem(11, 8, 64, 11),
   'several panels': makeProblem(64, 2, 70_001, 61),
+  'several panels of a GPU': makeProblem(300, 3, 30_012, 293),
   'several groups of rows': makeProblem(2090, 3, 2051, 2081),
+  'several groups of rows of a GPU': makeProblem(4201, 3, 36, 4101),
 };
 
 describe.each(Object.entries(problems))('linear and log-prob, %s', (_, problem) => {

@@ -30,7 +30,8 @@ struct LibraryInfo {
 
 extern "C" {
 int sralign_cuda_library_version();
-// Opens every device to ask for its free memory, which takes some memory of each: to inform people, not in training.
+// Opens every device to ask for its free memory, which takes some memory of each: to inform people, not in
+// training.
 void sralign_cuda_describe(sralign::cuda::LibraryInfo* info);
 // A backend on the device; throws EngineError (ERR_CUDA). The caller deletes it.
 sralign::Backend* sralign_cuda_create(int device);

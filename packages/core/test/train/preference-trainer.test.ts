@@ -1,4 +1,4 @@
-import { memory, resetPeakMemory } from '@sralign/native';
+import { currentDevice, memory, resetPeakMemory } from '@sralign/native';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PairTokens } from '../../src/batch/pack.js';
 import { RunError } from '../../src/errors.js';
@@ -159,17 +159,20 @@ describe('training', () => {
     expect(weights(checkpointed.model).equals(weights(kept.model))).toBe(true);
   });
 
-  it('holds no more native memory after 200 steps than after 2', async () => {
+  it('holds no more native memory after many steps than after 2', async () => {
+    const steps = currentDevice() === 'cpu' ? 200 : 20;
     const { model, trainer } = await setup();
     const pairs = withReference(model, fixedPairs(40));
     for (let step = 0; step < 2; step++) await trainer.step(pairs.slice(step, step + 4), 1e-3);
     const before = memory();
-    for (let step = 0; step < 198; step++) await trainer.step(pairs.slice(step % 36, (step % 36) + 4), 1e-3);
+    for (let step = 2; step < steps; step++)
+      await trainer.step(pairs.slice(step % 36, (step % 36) + 4), 1e-3);
     expect(memory().liveBytes).toBe(before.liveBytes);
     expect(memory().liveTensors).toBe(before.liveTensors);
   });
 
-  it('never holds [tokens x vocabulary]', async () => {
+  // For other devices native/test/logprob.test.ts says the same of the operation alone.
+  it.skipIf(currentDevice() !== 'cpu')('never holds [tokens x vocabulary]', async () => {
     const vocabulary = 131_072;
     const config = { ...tinyConfigs['gpt_neox parallel'], vocab_size: vocabulary };
     const spec = parseModelSpec(config, 'config.json');
