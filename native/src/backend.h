@@ -14,8 +14,8 @@
 // Shapes and types are checked before a call gets here (native/lib), and so is the CONTENT of index tensors
 // (token ids, rows, labels, segments: core/checks.h), from their copy in host memory.
 //
-// Operations follow each other in order, but a device may still be at work when a call returns; `copyToHost` and
-// `synchronize` wait.
+// Operations follow each other in order, but a device may still be at work when a call returns; `copyToHost`
+// and `synchronize` wait.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,7 @@
 
 namespace sralign {
 
-// ---- embedding
-// ----------------------------------------------------------------------------------------------
+// ---- embedding -----------------------------------------------------------------------------------------
 struct EmbeddingArgs {
   TensorView tokens;  // i32 [T], each in [0, V)
   TensorView table;   // f32|bf16 [V, H]
@@ -39,8 +38,7 @@ struct EmbeddingBackwardArgs {
   TensorView dTable;  // f32 [V, H], +=
 };
 
-// ---- linear: out = x weight^T + bias
-// ------------------------------------------------------------------------
+// ---- linear: out = x weight^T + bias -------------------------------------------------------------------
 struct LinearArgs {
   TensorView x;       // f32|bf16 [T, K]
   TensorView weight;  // same type [N, K]
@@ -60,8 +58,7 @@ struct LinearBackwardWeightArgs {
   TensorView dBias;    // f32 [N], +=, optional
 };
 
-// ---- normalisation over the last axis
-// -----------------------------------------------------------------------
+// ---- normalisation over the last axis ------------------------------------------------------------------
 struct LayerNormArgs {
   TensorView x;             // f32 [T, H]
   TensorView weight, bias;  // f32 [H]
@@ -91,10 +88,9 @@ struct RmsNormBackwardArgs {
   TensorView dWeight;  // f32 [H], +=
 };
 
-// ---- attention
-// ---------------------------------------------------------------------------------------------- Queries,
-// keys and values share one row of `qkv`, either per head (GPT-NeoX: q k v | q k v | ...) or in blocks
-// (Llama: all q | all k | all v).
+// ---- attention -----------------------------------------------------------------------------------------
+// Queries, keys and values share one row of `qkv`, either per head (GPT-NeoX: q k v | q k v | ...) or
+// in blocks (Llama: all q | all k | all v).
 enum class QkvLayout : int32_t { interleaved = 0, blocked = 1 };
 struct HeadShape {
   QkvLayout layout = QkvLayout::blocked;
@@ -154,8 +150,7 @@ struct AttentionCachedArgs {
   TensorView out;  // type of qkv [T, heads*headDim]
 };
 
-// ---- activations
-// --------------------------------------------------------------------------------------------
+// ---- activations ---------------------------------------------------------------------------------------
 enum class GeluKind : int32_t { erf = 0, tanh = 1 };
 struct GeluArgs {
   TensorView x, out;  // f32|bf16, same shape and type
@@ -173,8 +168,7 @@ struct SwigluBackwardArgs {
   TensorView gateUp, dOut, dGateUp;
 };
 
-// ---- elementwise
-// --------------------------------------------------------------------------------------------
+// ---- elementwise ---------------------------------------------------------------------------------------
 struct AddArgs {   // out = a + b; out may be a
   TensorView a;    // f32
   TensorView b;    // f32|bf16
@@ -188,12 +182,11 @@ struct ScaleArgs {
   float factor = 1;
 };
 
-// ---- log-probabilities
-// -------------------------------------------------------------------------------------- logps[i] = log
-// softmax(hidden[rows[targetRows[i]]] weight^T)[labels[i]], panel by panel. Without `logits` the [M, V]
-// logits never exist whole, and the backward computes each panel again. With `logits` the forward leaves them
-// there and the backward takes them from there, overwriting them: for rows few enough that the memory does
-// not matter.
+// ---- log-probabilities ---------------------------------------------------------------------------------
+// logps[i] = log softmax(hidden[rows[targetRows[i]]] weight^T)[labels[i]], panel by panel. Without
+// `logits` the [M, V] logits never exist whole, and the backward computes each panel again. With
+// `logits` the forward leaves them there and the backward takes them from there, overwriting them: for
+// rows few enough that the memory does not matter.
 struct LinearLogprobArgs {
   TensorView hidden;      // f32|bf16 [T, H]
   TensorView weight;      // same type [V, H]
@@ -234,13 +227,17 @@ struct SequenceSumBackwardArgs {
   TensorView dSums, offsets, dValues;
 };
 
-// ---- preference loss
-// ---------------------------------------------------------------------------------------- c = 2 columns
-// (chosen, rejected); SFT has c = 1 (chosen). With `mean` every log-prob is first divided by its number of
-// response tokens. Computed in double.
-//   margin m = (policy - reference)[chosen] - (policy - reference)[rejected];  delta = beta * (the same,
-//   augmented) sft: -policy[chosen];  dpo: -(1-e) log s(beta m - lambda delta) - e log s(-(beta m - lambda
-//   delta)) ipo: (m - lambda delta - 1/(2 beta))^2;  dpo and ipo without augmented log-probs have delta = 0.
+// ---- preference loss -----------------------------------------------------------------------------------
+// c = 2 columns (chosen, rejected); SFT has c = 1 (chosen). With `mean` every log-prob is first divided by
+// its number of response tokens. Computed in double.
+//
+//   margin m = (policy - reference)[chosen] - (policy - reference)[rejected]
+//   delta = beta * (the same, augmented); 0 without augmented log-probs
+//
+//   sft: -policy[chosen]
+//   dpo: -(1-e) log s(beta m - lambda delta) - e log s(-(beta m - lambda delta))
+//   ipo: (m - lambda delta - 1/(2 beta))^2
+//
 // dLogps = lossScale * d loss / d policy; no gradient flows through delta (paper eq. 12-14).
 enum class PreferenceMethod : int32_t { sft = 0, dpo = 1, ipo = 2 };
 enum class LogpReduction : int32_t { sum = 0, mean = 1 };
@@ -257,11 +254,10 @@ struct PreferenceLossArgs {
   TensorView dLogps;                               // f32 [B, c]
 };
 
-// ---- optimizers
-// --------------------------------------------------------------------------------------------- All tensors
-// of a model in one call. `gradientScale` multiplies every gradient first (the clipping factor); where it is NaN
-// nothing is changed. `computeWeights` (empty, or one bf16 tensor per parameter, null entries allowed) receive the
-// rounded result.
+// ---- optimizers ----------------------------------------------------------------------------------------
+// All tensors of a model in one call. `gradientScale` multiplies every gradient first (the clipping
+// factor); where it is NaN nothing is changed. `computeWeights` (empty, or one bf16 tensor per
+// parameter, null entries allowed) receive the rounded result.
 struct OptimizerTensors {
   std::vector<TensorView> parameters, gradients;  // f32
   std::vector<TensorView> computeWeights;         // bf16
@@ -304,8 +300,9 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned, contents undefined; throws OutOfMemoryError
-  // Whether freed blocks may be kept and sizes rounded up. No where accesses past the end are looked for.
-  virtual bool keepsBlocks() const { return true; }
+  // Whether core/caching_allocator.h is to keep released blocks and hand them out again; not where `allocate`
+  // does.
+  virtual bool keepsBlocks() const = 0;
   // Whether the host reads tensor memory directly.
   virtual bool isHost() const = 0;
   virtual void release(void* data, size_t bytes) = 0;

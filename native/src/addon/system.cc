@@ -84,7 +84,8 @@ Napi::Value cudaInfo(Engine&, Arguments& arguments) {
     const cuda::DeviceInfo& device = info.devices[i];
     Napi::Object entry = Napi::Object::New(env);
     entry.Set("name", device.name);
-    entry.Set("computeCapability", std::to_string(device.computeMajor) + "." + std::to_string(device.computeMinor));
+    entry.Set("computeCapability",
+              std::to_string(device.computeMajor) + "." + std::to_string(device.computeMinor));
     entry.Set("multiprocessors", device.multiprocessors);
     entry.Set("totalBytes", static_cast<double>(device.totalBytes));
     entry.Set("freeBytes", static_cast<double>(device.freeBytes));

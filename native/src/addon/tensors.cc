@@ -98,7 +98,7 @@ Napi::Value write(Engine& engine, Arguments& arguments) {
       convertToF32(source, static_cast<FileType>(type), size, staging.data());
     }
     engine.backend->copyFromHost(target + first * elementSize, staging.data(),
-                                static_cast<size_t>(size * elementSize));
+                                 static_cast<size_t>(size * elementSize));
   }
   return arguments.env().Undefined();
 }

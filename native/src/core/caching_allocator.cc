@@ -51,10 +51,11 @@ void* CachingAllocator::allocate(size_t bytes) {
       trim();
       try {
         data = backend_.allocate(size);
-      } catch (const OutOfMemoryError&) {
+      } catch (const OutOfMemoryError& error) {
         throw OutOfMemoryError("out of memory: a tensor of " + std::to_string(bytes) +
                                " bytes was asked for while " + std::to_string(usedBytes_) +
-                               " bytes of tensors are in use; lower the batch size or the sequence length");
+                               " bytes of tensors are in use; lower the batch size or the sequence length (" +
+                               error.what() + ")");
       }
     }
   }

@@ -102,9 +102,7 @@ void checkIndices(const EmbeddingArgs& args) { checkTensor("tokens", args.tokens
 void checkIndices(const EmbeddingBackwardArgs& args) {
   checkTensor("tokens", args.tokens, args.dTable.shape[0]);
 }
-void checkIndices(const RotaryArgs& args) {
-  checkTensor("positions", args.positions, args.cosines.shape[0]);
-}
+void checkIndices(const RotaryArgs& args) { checkTensor("positions", args.positions, args.cosines.shape[0]); }
 void checkIndices(const AttentionArgs& args) { checkForest(args.segments, args.qkv); }
 void checkIndices(const AttentionBackwardArgs& args) { checkForest(args.segments, args.qkv); }
 void checkIndices(const LinearLogprobArgs& args) { checkLogprobTargets(args); }

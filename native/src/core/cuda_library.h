@@ -12,7 +12,8 @@ namespace sralign {
 // What the library at `path` finds on this machine; where it cannot be opened `reason` says why.
 cuda::LibraryInfo describeCuda(const std::string& path);
 
-// Throws EngineError (ERR_CUDA) where the library does not open, is of another version, or has no such device.
+// Throws EngineError (ERR_CUDA) where the library does not open, is of another version, or has no such
+// device.
 std::unique_ptr<Backend> openCuda(const std::string& path, int device);
 
 }  // namespace sralign

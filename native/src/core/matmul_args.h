@@ -23,7 +23,7 @@ struct MatmulArgs {
   int64_t ldc = 0;
   DType cType = DType::f32;     // f32, or bf16 where a and b are bf16
   float beta = 0;               // 0 or 1; with 0 the old content of C is never read
-  const float* bias = nullptr;  // f32 [n], added to every row before rounding; only for bf16 C with beta 0
+  const float* bias = nullptr;  // f32 [n], added to every row before rounding; only with beta 0
 };
 
 }  // namespace sralign

@@ -15,8 +15,7 @@
 
 namespace sralign::cpu {
 
-// ---- memory
-// -------------------------------------------------------------------------------------------------
+// ---- memory --------------------------------------------------------------------------------------------
 void* CpuBackend::allocate(size_t bytes) { return allocateHostMemory(bytes); }
 void CpuBackend::release(void* data, size_t) { freeHostMemory(data); }
 Workspace CpuBackend::workspace() const { return scratchInUse(); }
@@ -37,18 +36,12 @@ void CpuBackend::zero(void* device, size_t bytes) {
   }
 }
 
-// ---- embedding
-// ----------------------------------------------------------------------------------------------
-void CpuBackend::embedding(const EmbeddingArgs& args) {
-  kernels_.embedding(args);
-}
+// ---- embedding -----------------------------------------------------------------------------------------
+void CpuBackend::embedding(const EmbeddingArgs& args) { kernels_.embedding(args); }
 
-void CpuBackend::embeddingBackward(const EmbeddingBackwardArgs& args) {
-  kernels_.embeddingBackward(args);
-}
+void CpuBackend::embeddingBackward(const EmbeddingBackwardArgs& args) { kernels_.embeddingBackward(args); }
 
-// ---- linear
-// -------------------------------------------------------------------------------------------------
+// ---- linear --------------------------------------------------------------------------------------------
 void CpuBackend::linear(const LinearArgs& args) {
   const int64_t tokens = args.x.shape[0], inputs = args.x.shape[1], outputs = args.weight.shape[0];
   // A bf16 output must be rounded once, after the bias; an f32 one can start from it.
@@ -106,8 +99,7 @@ void CpuBackend::linearBackwardWeight(const LinearBackwardWeightArgs& args) {
   if (args.dBias) kernels_.biasBackward(args.dOut, args.dBias);
 }
 
-// ---- normalisation and activations
-// --------------------------------------------------------------------------
+// ---- normalisation and activations ---------------------------------------------------------------------
 void CpuBackend::layerNorm(const LayerNormArgs& args) { kernels_.layerNorm(args); }
 void CpuBackend::layerNormBackward(const LayerNormBackwardArgs& args) { kernels_.layerNormBackward(args); }
 void CpuBackend::rmsNorm(const RmsNormArgs& args) { kernels_.rmsNorm(args); }
@@ -117,62 +109,41 @@ void CpuBackend::geluBackward(const GeluBackwardArgs& args) { kernels_.geluBackw
 void CpuBackend::swiglu(const SwigluArgs& args) { kernels_.swiglu(args); }
 void CpuBackend::swigluBackward(const SwigluBackwardArgs& args) { kernels_.swigluBackward(args); }
 
-// ---- attention
-// ----------------------------------------------------------------------------------------------
-void CpuBackend::rotary(const RotaryArgs& args) {
-  kernels_.rotary(args);
-}
+// ---- attention -----------------------------------------------------------------------------------------
+void CpuBackend::rotary(const RotaryArgs& args) { kernels_.rotary(args); }
 
-void CpuBackend::attention(const AttentionArgs& args) {
-  kernels_.attention(args);
-}
+void CpuBackend::attention(const AttentionArgs& args) { kernels_.attention(args); }
 
-void CpuBackend::attentionBackward(const AttentionBackwardArgs& args) {
-  kernels_.attentionBackward(args);
-}
+void CpuBackend::attentionBackward(const AttentionBackwardArgs& args) { kernels_.attentionBackward(args); }
 
 void CpuBackend::attentionCached(const AttentionCachedArgs& args) { kernels_.attentionCached(args); }
 
-// ---- elementwise
-// --------------------------------------------------------------------------------------------
+// ---- elementwise ---------------------------------------------------------------------------------------
 void CpuBackend::add(const AddArgs& args) { kernels_.add(args); }
 void CpuBackend::cast(const CastArgs& args) { kernels_.cast(args); }
 void CpuBackend::scale(const ScaleArgs& args) { kernels_.scale(args); }
 
-// ---- log-probabilities
-// --------------------------------------------------------------------------------------
-void CpuBackend::linearLogprob(const LinearLogprobArgs& args) {
-  cpu::linearLogprob(kernels_, args);
-}
+// ---- log-probabilities ---------------------------------------------------------------------------------
+void CpuBackend::linearLogprob(const LinearLogprobArgs& args) { cpu::linearLogprob(kernels_, args); }
 
 void CpuBackend::linearLogprobBackward(const LinearLogprobBackwardArgs& args) {
   cpu::linearLogprobBackward(kernels_, args);
 }
 
-void CpuBackend::logprobGather(const LogprobGatherArgs& args) {
-  kernels_.logprobGather(args);
-}
+void CpuBackend::logprobGather(const LogprobGatherArgs& args) { kernels_.logprobGather(args); }
 
 void CpuBackend::logprobGatherBackward(const LogprobGatherBackwardArgs& args) {
   kernels_.logprobGatherBackward(args);
 }
 
-void CpuBackend::sequenceSum(const SequenceSumArgs& args) {
-  cpu::sequenceSum(args);
-}
+void CpuBackend::sequenceSum(const SequenceSumArgs& args) { cpu::sequenceSum(args); }
 
-void CpuBackend::sequenceSumBackward(const SequenceSumBackwardArgs& args) {
-  cpu::sequenceSumBackward(args);
-}
+void CpuBackend::sequenceSumBackward(const SequenceSumBackwardArgs& args) { cpu::sequenceSumBackward(args); }
 
-// ---- preference loss
-// ----------------------------------------------------------------------------------------
-void CpuBackend::preferenceLoss(const PreferenceLossArgs& args) {
-  cpu::preferenceLoss(args);
-}
+// ---- preference loss -----------------------------------------------------------------------------------
+void CpuBackend::preferenceLoss(const PreferenceLossArgs& args) { cpu::preferenceLoss(args); }
 
-// ---- optimizers and initial weights
-// -------------------------------------------------------------------------
+// ---- optimizers and initial weights --------------------------------------------------------------------
 void CpuBackend::rmsprop(const RmspropArgs& args) { kernels_.rmsprop(args); }
 void CpuBackend::adamw(const AdamwArgs& args) { kernels_.adamw(args); }
 

@@ -13,6 +13,7 @@ class CpuBackend final : public Backend {
 
   void* allocate(size_t bytes) override;
   void release(void* data, size_t bytes) override;
+  bool keepsBlocks() const override { return true; }
   bool isHost() const override { return true; }
   Workspace workspace() const override;
   void copyFromHost(void* device, const void* host, size_t bytes) override;

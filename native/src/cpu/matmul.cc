@@ -31,8 +31,7 @@ void multiplyF32(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t
   }
 }
 
-// ---- bf16 where the processor multiplies it
-// -------------------------------------------------------------------
+// ---- bf16 where the processor multiplies it ------------------------------------------------------------
 
 // A primitive and the memory objects it runs on; only the pointers change from call to call.
 struct Bf16Product {
@@ -133,8 +132,7 @@ void multiplyBf16(const MatmulArgs& args) {
   }
 }
 
-// ---- bf16 elsewhere: widened to f32, which is exact, multiplied, and rounded once
-// -----------------------------
+// ---- bf16 elsewhere: widened to f32, which is exact, multiplied, and rounded once ----------------------
 
 void widen(const uint16_t* source, int64_t ld, int64_t rows, int64_t columns, float* target) {
 #pragma omp parallel for schedule(static)

@@ -5,7 +5,8 @@
 
 namespace sralign::cpu {
 
-// Uses every OpenMP thread of the calling thread; inside a parallel region it runs on that one thread.
+// `bias` only where C is bf16: an f32 C can start from it. Uses every OpenMP thread of the calling thread;
+// inside a parallel region it runs on that one thread.
 void matmul(const MatmulArgs& args);
 
 }  // namespace sralign::cpu

@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(256)
   valueCache.at<Piece>(token, head)[piece] = values.at<const Piece>(token, head)[piece];
 }
 
-// ---- one token --------------------------------------------------------------------------------
+// ---- one token -----------------------------------------------------------------------------------------
 
 constexpr int kPart = 128;                      // cache rows of a block, one per thread in the softmax
 constexpr int kTeam = 8;                        // threads that share a row

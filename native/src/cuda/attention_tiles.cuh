@@ -62,7 +62,7 @@ void withTileType(DType type, int64_t headDim, const char* operation, Body&& bod
   return body.template operator()<float, kLargestHeadDim>();
 }
 
-// ---- between memory and shared memory ---------------------------------------------------------------------
+// ---- between memory and shared memory ------------------------------------------------------------------
 
 // Starts to bring `count` rows of `dim` elements to the tile, with zeros in the rest of its kRows rows of D.
 // The bytes are there after copyAsyncWait and __syncthreads.
@@ -121,7 +121,7 @@ __device__ __forceinline__ void storeRows(T* own, const float (&c)[N][4], float 
   }
 }
 
-// ---- products ---------------------------------------------------------------------------------------------
+// ---- products ------------------------------------------------------------------------------------------
 
 // c [16, 8 N] += a b^T: 16 rows of D at `a`, 8 N rows at `b`. A sum runs along D in the same order whichever
 // of the two sides holds the queries.
@@ -211,7 +211,7 @@ __device__ __forceinline__ void multiplyWeights(float (&c)[M][4], const float (&
   }
 }
 
-// ---- masks ------------------------------------------------------------------------------------------------
+// ---- masks ---------------------------------------------------------------------------------------------
 
 // Columns of scores that a row does not see become -inf. Row g sees [begin, end), row g + 8 the same range
 // moved by 8, and neither sees `limit` and beyond.
@@ -228,7 +228,7 @@ __device__ __forceinline__ void maskScores(float (&c)[N][4], int begin, int end,
   }
 }
 
-// ---- the keys of a query tile -----------------------------------------------------------------------------
+// ---- the keys of a query tile --------------------------------------------------------------------------
 
 // Walks up the chain of a query tile, from its last key to the root or the edge of the window, in tiles of
 // kKeys that never cross a segment. All threads of a block walk together.

@@ -5,11 +5,8 @@
 
 namespace sralign::cuda {
 
-// ---- memory -----------------------------------------------------------------------------------------------
+// ---- memory --------------------------------------------------------------------------------------------
 
-// Straight from CUDA and back: cudaMalloc and cudaFree are slow and wait for the device, but the caching
-// allocator above (core/caching_allocator.h) keeps blocks for reuse, so that the steady state comes to
-// neither.
 void* CudaBackend::allocate(size_t bytes) { return current().allocate(bytes); }
 
 // Called from destructors. Where the device can't be selected any more it is lost, and the memory with it.
@@ -53,7 +50,7 @@ void CudaBackend::zero(void* device, size_t bytes) {
 
 void CudaBackend::synchronize() { current().synchronize(); }
 
-// ---- operations -------------------------------------------------------------------------------------------
+// ---- operations ----------------------------------------------------------------------------------------
 
 void CudaBackend::embedding(const EmbeddingArgs& args) { cuda::embedding(current(), args); }
 void CudaBackend::embeddingBackward(const EmbeddingBackwardArgs& args) {

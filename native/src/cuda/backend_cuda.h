@@ -10,7 +10,7 @@ class CudaBackend final : public Backend {
   // Throws EngineError (ERR_CUDA).
   explicit CudaBackend(int device) : context_(device) {}
 
-  bool keepsBlocks() const override { return !kExactSizes; }
+  bool keepsBlocks() const override { return false; }
   bool isHost() const override { return false; }
   void* allocate(size_t bytes) override;
   void release(void* data, size_t bytes) override;

@@ -1,8 +1,8 @@
 // What the kernel files share: checked launches, 16-byte loads, and reductions of warps and blocks.
 //
-// The same sources run on a GPU and, in tests, on the CPU (native/test/cuda-host), so kernels keep to what both know:
-// launches go through `launch`, shared memory is declared with SRALIGN_SHARED or SRALIGN_DYNAMIC_SHARED, and the few
-// instructions without a C++ spelling are in mma.cuh.
+// The same sources run on a GPU and, in tests, on the CPU (native/test/cuda-host), so kernels keep to what
+// both know: launches go through `launch`, shared memory is declared with SRALIGN_SHARED or
+// SRALIGN_DYNAMIC_SHARED, and the few instructions without a C++ spelling are in mma.cuh.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -27,7 +27,7 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 
 constexpr int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// ---- launches ------------------------------------------------------------------------------------------------------
+// ---- launches ------------------------------------------------------------------------------------------
 
 struct Launch {
   const char* operation;  // named in errors
@@ -40,7 +40,8 @@ template <typename... Parameters, typename... Arguments>
 void launch(Context& context, const Launch& shape, void (*kernel)(Parameters...), Arguments&&... arguments) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
   if (shape.sharedBytes > 48 * 1024) {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                               cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shape.sharedBytes)),
           shape.operation);
   }
@@ -53,18 +54,18 @@ void launch(Context& context, const Launch& shape, void (*kernel)(Parameters...)
         shape.operation);
 }
 
-// ---- shared memory -------------------------------------------------------------------------------------------------
+// ---- shared memory -------------------------------------------------------------------------------------
 
 // SRALIGN_SHARED(float, sums, 32): an array of the block, contents undefined at its start.
 // SRALIGN_DYNAMIC_SHARED(tile): a char* to the Launch::sharedBytes bytes of the block, 16-byte aligned.
 #ifndef SRALIGN_CUDA_HOST
 #define SRALIGN_SHARED(type, name, count) __shared__ alignas(16) type name[count]
-#define SRALIGN_DYNAMIC_SHARED(name)                               \
+#define SRALIGN_DYNAMIC_SHARED(name)                              \
   extern __shared__ __align__(16) unsigned char name##_dynamic[]; \
   char* const name = reinterpret_cast<char*>(name##_dynamic)
 #endif
 
-// ---- numbers -------------------------------------------------------------------------------------------------------
+// ---- numbers -------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ float toFloat(float value) { return value; }
 __device__ __forceinline__ float toFloat(bf16 value) { return __bfloat162float(value); }
@@ -102,7 +103,7 @@ struct alignas(16) Vector {
 
 inline bool aligned16(const void* address) { return reinterpret_cast<uintptr_t>(address) % 16 == 0; }
 
-// ---- reductions ----------------------------------------------------------------------------------------------------
+// ---- reductions ----------------------------------------------------------------------------------------
 
 struct Sum {
   template <typename T>
@@ -124,8 +125,8 @@ __device__ __forceinline__ T warpReduce(T value, Combine combine) {
   return value;
 }
 
-// Every thread of the block gets the result. blockDim.x is a multiple of 32; `partial` holds blockDim.x / 32 values
-// and may be used again at once. The order of the sum is fixed.
+// Every thread of the block gets the result. blockDim.x is a multiple of 32; `partial` holds blockDim.x / 32
+// values and may be used again at once. The order of the sum is fixed.
 template <typename T, typename Combine>
 __device__ __forceinline__ T blockReduce(T value, T* partial, T neutral, Combine combine) {
   value = warpReduce(value, combine);

@@ -1,6 +1,7 @@
 #include "context.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 namespace sralign::cuda {
@@ -28,7 +29,7 @@ void check(cudaError_t status, const char* operation) {
                                     "\", or one queued before it, failed: " + cudaGetErrorString(status));
 }
 
-// ---- pinned memory ----------------------------------------------------------------------------------------
+// ---- pinned memory -------------------------------------------------------------------------------------
 
 // A copy from ordinary memory would first wait for everything queued, so data goes through pinned memory.
 // Copies fill the pieces of a ring one behind the other; a piece is filled again once the copies out of it
@@ -68,7 +69,7 @@ struct Context::Staging {
   }
 };
 
-// ---- construction -----------------------------------------------------------------------------------------
+// ---- construction --------------------------------------------------------------------------------------
 
 Context::Context(int device) : device_(device) {
   makeCurrent();
@@ -76,29 +77,41 @@ Context::Context(int device) : device_(device) {
   staging_ = std::make_unique<Staging>();
   staging_->reserve();
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "create a stream");
+  // The pool would give freed memory back to the system whenever somebody waits; a step asks for it again at
+  // once.
+  check(cudaDeviceGetDefaultMemPool(&pool_, device), "find the GPU's memory pool");
+  uint64_t kept = UINT64_MAX;
+  check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &kept),
+        "set up the GPU's memory pool");
 }
 
 Context::~Context() {
   cudaSetDevice(device_);
+  for (const Buffer& buffer : buffers_) release(buffer.data, buffer.bytes);
   cudaStreamSynchronize(stream_);
   matmul_.reset();
-  for (const Buffer& buffer : buffers_) release(buffer.data, buffer.bytes);
   staging_.reset();
   cudaStreamDestroy(stream_);
 }
 
 void Context::makeCurrent() const { check(cudaSetDevice(device_), "select the GPU"); }
 
-// ---- memory -----------------------------------------------------------------------------------------------
+// ---- memory --------------------------------------------------------------------------------------------
 
 void* Context::allocate(size_t bytes) {
   void* data = nullptr;
-  const cudaError_t status = cudaMalloc(&data, bytes);
+  cudaError_t status = cudaMallocAsync(&data, bytes, stream_);
+  if (status == cudaErrorMemoryAllocation) {
+    // What the pool keeps may be in pieces that are too small.
+    cudaGetLastError();
+    synchronize();
+    check(cudaMemPoolTrimTo(pool_, 0), "give memory back");
+    status = cudaMallocAsync(&data, bytes, stream_);
+  }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     throw OutOfMemoryError("out of GPU memory: " + mebibytes(bytes) + " were asked for, this process uses " +
-                           mebibytes(allocatedBytes_) + ", and " + freeOnDevice() +
-                           "; lower the batch size or the sequence length");
+                           mebibytes(allocatedBytes_) + ", and " + freeOnDevice());
   }
   check(status, "allocate memory");
   allocatedBytes_ += bytes;
@@ -107,8 +120,7 @@ void* Context::allocate(size_t bytes) {
 
 void Context::release(void* data, size_t bytes) noexcept {
   if (data == nullptr) return;
-  cudaStreamSynchronize(stream_);
-  cudaFree(data);
+  cudaFreeAsync(data, stream_);
   allocatedBytes_ -= bytes;
 }
 
@@ -139,7 +151,7 @@ Workspace Context::scratchInUse() const {
   return workspace;
 }
 
-// ---- copies -----------------------------------------------------------------------------------------------
+// ---- copies --------------------------------------------------------------------------------------------
 
 void Context::copyFromHost(void* device, const void* host, size_t bytes) {
   Staging& staging = *staging_;

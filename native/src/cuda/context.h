@@ -65,9 +65,10 @@ class Context {
   int multiprocessors() const { return multiprocessors_; }
   Matmul& matmul();  // made at the first call
 
-  // Device memory, 256-byte aligned, contents undefined. Throws OutOfMemoryError.
+  // Device memory, 256-byte aligned, contents undefined, from CUDA's pool: freed memory is handed out again
+  // in stream order, without waiting. Throws OutOfMemoryError.
   void* allocate(size_t bytes);
-  // Waits for everything queued, which may still use the memory. Never throws, for the sake of destructors.
+  // What is queued may still use the memory. Never throws, for the sake of destructors.
   void release(void* data, size_t bytes) noexcept;
 
   // At least `bytes` bytes of device memory, 256-byte aligned, contents undefined; valid until the next
@@ -104,6 +105,7 @@ class Context {
   int device_ = 0, multiprocessors_ = 0;
   size_t allocatedBytes_ = 0;  // scratch memory included
   cudaStream_t stream_ = nullptr;
+  cudaMemPool_t pool_ = nullptr;
   Buffer buffers_[static_cast<int>(ScratchSlot::count)];
   std::unique_ptr<Staging> staging_;
   std::shared_ptr<Matmul> matmul_;  // shared, since only matmul.cu knows how to delete one

@@ -34,7 +34,7 @@ constexpr int64_t kColumnStep = 256;  // whole tiles of the products
 constexpr int kCopyThreads = 128;
 constexpr int kFinishThreads = 128;
 
-// ---- kernels ----------------------------------------------------------------------------------------------
+// ---- kernels -------------------------------------------------------------------------------------------
 
 struct Panel {
   float* logits;  // [rows, columns], rows `stride` apart
@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(kLogprobThreads)
   }
 }
 
-// ---- panels -----------------------------------------------------------------------------------------------
+// ---- panels --------------------------------------------------------------------------------------------
 
 // What both passes know: the problem, and where its logits are.
 struct Problem {

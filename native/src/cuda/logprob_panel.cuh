@@ -9,7 +9,7 @@
 
 namespace sralign::cuda {
 
-// ---- shares of the work -----------------------------------------------------------------------------------
+// ---- shares of the work --------------------------------------------------------------------------------
 
 constexpr int kLogprobThreads = 512;  // per block, at most
 
@@ -37,7 +37,7 @@ inline RowParts partsForSum(const Context& context, int64_t rows, int64_t column
   return splitColumns(columns, std::min(wanted, ceilDiv(columns, 4096)));
 }
 
-// ---- from row to row --------------------------------------------------------------------------------------
+// ---- from row to row -----------------------------------------------------------------------------------
 
 // A row cut where 16-byte accesses can begin and end: single elements [0, head) and [tail, count), vectors
 // between.
@@ -103,7 +103,7 @@ __device__ __forceinline__ void mapRow(const T* from, D* to, int count, Function
   }
 }
 
-// ---- log-sum-exp ------------------------------------------------------------------------------------------
+// ---- log-sum-exp ---------------------------------------------------------------------------------------
 
 // log-sum-exp = highest + log(total), with total = sum of exp(logit - highest). Without any finite logit
 // `highest` is -inf and the sum is of exp(logit - 0): 0, or NaN where a logit is NaN.
@@ -154,7 +154,7 @@ struct ThreadSum {
 
 constexpr int kSumVectors = 4;  // in flight per thread
 template <typename T>
-constexpr int kSumPerThread = kSumVectors * kVector<T>;
+constexpr int kSumPerThread = kSumVectors* kVector<T>;
 
 // Sums over `count` logits by the whole block; every thread gets the result. `maxima` and `totals` hold a
 // value per warp. Threads meet in a fixed order, in double.
@@ -191,7 +191,7 @@ __device__ __forceinline__ LogSum sumOfParts(const float* highest, const double*
   return {most, warpReduce(sum, Sum())};
 }
 
-// ---- gradient ---------------------------------------------------------------------------------------------
+// ---- gradient ------------------------------------------------------------------------------------------
 
 // Gradients of more columns than this go to several blocks.
 constexpr int64_t kGradientColumns = 8192;

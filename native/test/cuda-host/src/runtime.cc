@@ -177,6 +177,26 @@ cudaError_t cudaFreeHost(void* host) {
   return guarded([&] { return release(Space::pinned, host); });
 }
 
+// The memory is there at once, which is early; it goes when the stream gets there.
+cudaError_t cudaMallocAsync(void** device, size_t bytes, cudaStream_t) { return cudaMalloc(device, bytes); }
+
+cudaError_t cudaFreeAsync(void* device, cudaStream_t stream) {
+  return guarded([&] {
+    return enqueue(stream, [device] {
+      const cudaError_t status = release(Space::device, device);
+      if (status != cudaSuccess) setStickyError(status, "cudaFreeAsync of memory that is not allocated");
+    });
+  });
+}
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
+  *pool = nullptr;
+  return guarded([&] { return checkDevice(device); });
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
+
 cudaError_t cudaMemGetInfo(size_t* freeBytes, size_t* totalBytes) {
   return guarded([&] {
     *totalBytes = totalDeviceBytes();

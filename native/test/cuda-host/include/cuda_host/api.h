@@ -56,6 +56,17 @@ template <typename T>
 cudaError_t cudaMallocHost(T** host, size_t bytes) {
   return cudaMallocHost(reinterpret_cast<void**>(host), bytes);
 }
+
+// Stream-ordered memory. Freed memory is not handed out again, so that whoever uses it late hears of it.
+struct cudaHostMemPool;
+using cudaMemPool_t = cudaHostMemPool*;
+enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
+cudaError_t cudaMallocAsync(void** device, size_t bytes, cudaStream_t);
+cudaError_t cudaFreeAsync(void* device, cudaStream_t);
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t*, int device);
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* value);
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t bytesToKeep);
+
 cudaError_t cudaMemGetInfo(size_t* freeBytes, size_t* totalBytes);
 
 cudaError_t cudaMemcpy(void* target, const void* source, size_t bytes, cudaMemcpyKind);
