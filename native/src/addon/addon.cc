@@ -1,6 +1,7 @@
 // The module: puts every binding on `exports` and turns engine errors into JavaScript errors.
 #include <napi.h>
 
+#include <cstring>
 #include <new>
 #include <string>
 
@@ -29,7 +30,11 @@ Napi::Value call(const Napi::CallbackInfo& info) {
     jsError.Set("code", Napi::String::New(env, error.code));
     throw jsError;
   } catch (const EngineError& error) {
-    throw nativeError(env, engine, error.code, named(error.what()));
+    const bool fromDevice =
+        std::strcmp(error.code, "ERR_CUDA") == 0 || std::strcmp(error.code, "ERR_CUBLAS") == 0;
+    const std::string shapes = fromDevice ? arguments.tensorShapes() : "";
+    throw nativeError(env, engine, error.code,
+                      named(error.what()) + (shapes.empty() ? "" : "; its tensors: " + shapes));
   } catch (const std::bad_alloc&) {
     throw nativeError(env, engine, "ERR_OUT_OF_MEMORY", named("out of memory"));
   }

@@ -39,10 +39,16 @@ class Arguments {
   }
 
   TensorTable::Id id() { return integer(); }
-  const TensorView& tensor() { return table_.get(id()); }
+  const TensorView& tensor() {
+    const TensorView& view = table_.get(id());
+    tensors_.push_back(view);
+    return view;
+  }
   TensorView optionalTensor() {  // 0 stands for "not given"
     const TensorTable::Id tensorId = id();
-    return tensorId == 0 ? TensorView{} : table_.get(tensorId);
+    if (tensorId == 0) return {};
+    tensors_.push_back(table_.get(tensorId));
+    return tensors_.back();
   }
   std::vector<TensorView> tensors() {  // a Float64Array of ids; 0 entries stay empty
     const auto ids = array<double, napi_float64_array>("a Float64Array");
@@ -81,6 +87,19 @@ class Arguments {
     return value.As<Napi::Function>();
   }
 
+  // The tensors read so far, but for lists: "f32 [2, 3], i32 [5]".
+  std::string tensorShapes() const {
+    std::string text;
+    for (const TensorView& view : tensors_) {
+      text += std::string(text.empty() ? "" : ", ") + nameOf(view.dtype) + " [";
+      for (int axis = 0; axis < view.rank; ++axis) {
+        text += (axis == 0 ? "" : ", ") + std::to_string(view.shape[axis]);
+      }
+      text += "]";
+    }
+    return text;
+  }
+
  private:
   napi_value next() { return info_[position_++]; }
 
@@ -103,6 +122,7 @@ class Arguments {
   const Napi::CallbackInfo& info_;
   const TensorTable& table_;
   size_t position_ = 0;
+  std::vector<TensorView> tensors_;
 };
 
 // One exported function.

@@ -10,6 +10,10 @@ enum class DType : int32_t { f32 = 0, bf16 = 1, i32 = 2 };
 
 constexpr int64_t sizeOf(DType dtype) { return dtype == DType::bf16 ? 2 : 4; }
 
+constexpr const char* nameOf(DType dtype) {
+  return dtype == DType::f32 ? "f32" : dtype == DType::bf16 ? "bf16" : "i32";
+}
+
 struct TensorView {
   void* data = nullptr;  // null stands for "not given" where an argument is optional
   DType dtype = DType::f32;
