@@ -1,3 +1,4 @@
+import type { CudaInfo } from './device.js';
 import type { NativeError } from './errors.js';
 
 type Id = number;
@@ -34,18 +35,7 @@ export interface NativeBinding {
     cores: number;
   };
 
-  cudaInfo(library: string): {
-    driverVersion: number;
-    runtimeVersion: number;
-    devices: {
-      name: string;
-      computeCapability: string;
-      multiprocessors: number;
-      totalBytes: number;
-      freeBytes: number;
-    }[];
-    reason: string;
-  };
+  cudaInfo(library: string): CudaInfo;
 
   create(dtype: number, rank: number, ...sizes: number[]): Id;
   createView(base: Id, elementOffset: number, rank: number, ...sizes: number[]): Id;

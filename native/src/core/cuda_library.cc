@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <filesystem>
+
 #include "error.h"
 
 namespace sralign {
@@ -10,6 +12,10 @@ namespace {
 
 // The library stays open until the process ends: CUDA cannot be unloaded safely.
 void* openLibrary(const std::string& path) {
+  if (!std::filesystem::exists(path)) {
+    throw EngineError("ERR_CUDA", "the CUDA backend is not built (" + path +
+                                      " is missing); \"npm run build:cuda\" builds it");
+  }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr)
     throw EngineError("ERR_CUDA", "the CUDA library does not open: " + std::string(dlerror()));

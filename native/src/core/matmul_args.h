@@ -1,9 +1,9 @@
-// A matrix product, as both backends take it.
+// A matrix product, as both backends take it, and the products of the linear layer.
 #pragma once
 
 #include <cstdint>
 
-#include "tensor.h"
+#include "../backend.h"
 
 namespace sralign {
 
@@ -25,5 +25,60 @@ struct MatmulArgs {
   float beta = 0;               // 0 or 1; with 0 the old content of C is never read
   const float* bias = nullptr;  // f32 [n], added to every row before rounding; only with beta 0
 };
+
+// out = x weight^T + bias
+inline MatmulArgs productOf(const LinearArgs& args) {
+  const int64_t tokens = args.x.shape[0], inputs = args.x.shape[1], outputs = args.weight.shape[0];
+  return {.transposeB = true,
+          .m = tokens,
+          .n = outputs,
+          .k = inputs,
+          .a = args.x.data,
+          .lda = inputs,
+          .aType = args.x.dtype,
+          .b = args.weight.data,
+          .ldb = inputs,
+          .bType = args.weight.dtype,
+          .c = args.out.data,
+          .ldc = outputs,
+          .cType = args.out.dtype,
+          .bias = args.bias.f32()};
+}
+
+// dX = dOut weight
+inline MatmulArgs productOf(const LinearBackwardInputArgs& args) {
+  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1], inputs = args.weight.shape[1];
+  return {.m = tokens,
+          .n = inputs,
+          .k = outputs,
+          .a = args.dOut.data,
+          .lda = outputs,
+          .aType = args.dOut.dtype,
+          .b = args.weight.data,
+          .ldb = inputs,
+          .bType = args.weight.dtype,
+          .c = args.dX.data,
+          .ldc = inputs,
+          .cType = args.dX.dtype,
+          .beta = args.accumulate ? 1.0f : 0.0f};
+}
+
+// dWeight += dOut^T x
+inline MatmulArgs productOf(const LinearBackwardWeightArgs& args) {
+  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1], inputs = args.x.shape[1];
+  return {.transposeA = true,
+          .m = outputs,
+          .n = inputs,
+          .k = tokens,
+          .a = args.dOut.data,
+          .lda = outputs,
+          .aType = args.dOut.dtype,
+          .b = args.x.data,
+          .ldb = inputs,
+          .bType = args.x.dtype,
+          .c = args.dWeight.data,
+          .ldc = inputs,
+          .beta = 1};
+}
 
 }  // namespace sralign

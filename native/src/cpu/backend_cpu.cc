@@ -43,59 +43,20 @@ void CpuBackend::embeddingBackward(const EmbeddingBackwardArgs& args) { kernels_
 
 // ---- linear --------------------------------------------------------------------------------------------
 void CpuBackend::linear(const LinearArgs& args) {
-  const int64_t tokens = args.x.shape[0], inputs = args.x.shape[1], outputs = args.weight.shape[0];
+  MatmulArgs product = productOf(args);
   // A bf16 output must be rounded once, after the bias; an f32 one can start from it.
-  const bool startFromBias = args.bias && args.out.dtype == DType::f32;
-  if (startFromBias) kernels_.biasFill(args.bias, args.out);
-  matmul({.transposeB = true,
-          .m = tokens,
-          .n = outputs,
-          .k = inputs,
-          .a = args.x.data,
-          .lda = inputs,
-          .aType = args.x.dtype,
-          .b = args.weight.data,
-          .ldb = inputs,
-          .bType = args.weight.dtype,
-          .c = args.out.data,
-          .ldc = outputs,
-          .cType = args.out.dtype,
-          .beta = startFromBias ? 1.0f : 0.0f,
-          .bias = startFromBias ? nullptr : args.bias.f32()});
+  if (args.bias && args.out.dtype == DType::f32) {
+    kernels_.biasFill(args.bias, args.out);
+    product.beta = 1;
+    product.bias = nullptr;
+  }
+  matmul(product);
 }
 
-void CpuBackend::linearBackwardInput(const LinearBackwardInputArgs& args) {
-  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1], inputs = args.weight.shape[1];
-  matmul({.m = tokens,
-          .n = inputs,
-          .k = outputs,
-          .a = args.dOut.data,
-          .lda = outputs,
-          .aType = args.dOut.dtype,
-          .b = args.weight.data,
-          .ldb = inputs,
-          .bType = args.weight.dtype,
-          .c = args.dX.data,
-          .ldc = inputs,
-          .cType = args.dX.dtype,
-          .beta = args.accumulate ? 1.0f : 0.0f});
-}
+void CpuBackend::linearBackwardInput(const LinearBackwardInputArgs& args) { matmul(productOf(args)); }
 
 void CpuBackend::linearBackwardWeight(const LinearBackwardWeightArgs& args) {
-  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1], inputs = args.x.shape[1];
-  matmul({.transposeA = true,
-          .m = outputs,
-          .n = inputs,
-          .k = tokens,
-          .a = args.dOut.data,
-          .lda = outputs,
-          .aType = args.dOut.dtype,
-          .b = args.x.data,
-          .ldb = inputs,
-          .bType = args.x.dtype,
-          .c = args.dWeight.data,
-          .ldc = inputs,
-          .beta = 1});
+  matmul(productOf(args));
   if (args.dBias) kernels_.biasBackward(args.dOut, args.dBias);
 }
 

@@ -101,57 +101,16 @@ void biasBackward(Context& context, const T* dOut, int64_t rows, int64_t columns
 
 }  // namespace
 
-void linear(Context& context, const LinearArgs& args) {
-  const int64_t tokens = args.x.shape[0], inputs = args.x.shape[1], outputs = args.weight.shape[0];
-  matmul(context, {.transposeB = true,
-                   .m = tokens,
-                   .n = outputs,
-                   .k = inputs,
-                   .a = args.x.data,
-                   .lda = inputs,
-                   .aType = args.x.dtype,
-                   .b = args.weight.data,
-                   .ldb = inputs,
-                   .bType = args.weight.dtype,
-                   .c = args.out.data,
-                   .ldc = outputs,
-                   .cType = args.out.dtype,
-                   .bias = args.bias.f32()});
-}
+void linear(Context& context, const LinearArgs& args) { matmul(context, productOf(args)); }
 
 void linearBackwardInput(Context& context, const LinearBackwardInputArgs& args) {
-  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1], inputs = args.weight.shape[1];
-  matmul(context, {.m = tokens,
-                   .n = inputs,
-                   .k = outputs,
-                   .a = args.dOut.data,
-                   .lda = outputs,
-                   .aType = args.dOut.dtype,
-                   .b = args.weight.data,
-                   .ldb = inputs,
-                   .bType = args.weight.dtype,
-                   .c = args.dX.data,
-                   .ldc = inputs,
-                   .cType = args.dX.dtype,
-                   .beta = args.accumulate ? 1.0f : 0.0f});
+  matmul(context, productOf(args));
 }
 
 void linearBackwardWeight(Context& context, const LinearBackwardWeightArgs& args) {
-  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1], inputs = args.x.shape[1];
-  matmul(context, {.transposeA = true,
-                   .m = outputs,
-                   .n = inputs,
-                   .k = tokens,
-                   .a = args.dOut.data,
-                   .lda = outputs,
-                   .aType = args.dOut.dtype,
-                   .b = args.x.data,
-                   .ldb = inputs,
-                   .bType = args.x.dtype,
-                   .c = args.dWeight.data,
-                   .ldc = inputs,
-                   .beta = 1});
+  matmul(context, productOf(args));
   if (!args.dBias) return;
+  const int64_t tokens = args.dOut.shape[0], outputs = args.dOut.shape[1];
   if (args.dOut.dtype == DType::bf16) {
     biasBackward(context, static_cast<const bf16*>(args.dOut.data), tokens, outputs, args.dBias.f32());
   } else {

@@ -76,7 +76,7 @@ export function configureCompute({ device, threads }: Config['training']): void 
     if (!(cause instanceof NativeError)) throw cause;
     throw new ConfigError(`The device ${device} cannot be used: ${cause.message}.`, {
       field: 'training.device',
-      hint: '`npm run build:cuda` builds the CUDA backend; `sralign doctor` says what it finds.',
+      hint: '`sralign doctor` says what is there.',
     });
   }
   if (threads !== null) setThreads(threads);
