@@ -1,7 +1,7 @@
 /** Every kernel with AddressSanitizer and UndefinedBehaviorSanitizer, which see accesses beside an array at once. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { everyKernel, expectSameResults } from './every-kernel.js';
 
 test('no kernel reads or writes beside what it is given', async () => {
