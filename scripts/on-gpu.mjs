@@ -9,9 +9,12 @@ const node = process.execPath;
 const vitest = path.join(root, 'node_modules', 'vitest', 'vitest.mjs');
 const everyKernel = path.join(root, 'native', 'test', 'every-kernel.mjs');
 
-/** The tests of the operations and of whole training steps, then every kernel under each of NVIDIA's checkers. */
+/**
+ * The tests of the operations and of whole training steps, then every kernel under each of NVIDIA's checkers. Few test
+ * files at a time: each process takes about half a gigabyte of the GPU for itself.
+ */
 const TESTS = [
-  [node, vitest, 'run', '--project', 'cuda'],
+  [node, vitest, 'run', '--project', 'cuda', '--maxWorkers=4'],
   ...['memcheck', 'racecheck', 'initcheck', 'synccheck'].map(tool => [
     ...['compute-sanitizer', '--tool', tool, '--error-exitcode', '1'],
     ...[node, everyKernel, 'cuda'],

@@ -154,3 +154,15 @@ test('many different sizes in a row give right products', () => {
     expect(inner).toBeInstanceOf(Scope);
   }
 });
+
+test('a bias that begins anywhere in its tensor is the same bias', () => {
+  const [x, weight] = [randomTensor([5, 16], 1), randomTensor([12, 16], 2)];
+  const biases = randomTensor([15], 3);
+  const results = [0, 1, 3].map(first => {
+    const out = Tensor.empty([5, 12]);
+    linear({ x: x.tensor, weight: weight.tensor, bias: biases.tensor.rows(first, first + 12), out });
+    return out.toFloat32Array().map((value, i) => value - biases.values[first + (i % 12)]!);
+  });
+  expectClose(results[1]!, results[0]!, 1e-6);
+  expectClose(results[2]!, results[0]!, 1e-6);
+});

@@ -89,6 +89,7 @@ Context::~Context() {
   cudaSetDevice(device_);
   for (const Buffer& buffer : buffers_) release(buffer.data, buffer.bytes);
   cudaStreamSynchronize(stream_);
+  cudaMemPoolTrimTo(pool_, 0);  // the pool outlives this: what nobody uses goes back to the system
   matmul_.reset();
   staging_.reset();
   cudaStreamDestroy(stream_);

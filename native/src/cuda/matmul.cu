@@ -235,6 +235,12 @@ void matmul(Context& context, const MatmulArgs& args) {
                              .shape = {args.n}};
     cast(context, {.x = exact, .out = rounded});
     bias = rounded.data;
+  } else if (bias != nullptr && !aligned16(bias)) {
+    // No preference tells cuBLASLt how a bias is aligned, and a view may begin anywhere.
+    const size_t bytes = static_cast<size_t>(args.n) * sizeof(float);
+    void* moved = context.scratch(ScratchSlot::bias, bytes);
+    check(cudaMemcpyAsync(moved, bias, bytes, cudaMemcpyDeviceToDevice, context.stream()), "linear");
+    bias = moved;
   }
   context.matmul().run(context, args, bias);
 }
