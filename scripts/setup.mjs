@@ -1,5 +1,5 @@
 // Makes a fresh clone ready to run: system packages, npm packages, build. Needs nothing but Node, says nothing when
-// there is nothing to do.
+// there is nothing to do. With --for-tests also the packages that only tests need, where they can be installed.
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import path from 'node:path';
@@ -46,18 +46,16 @@ function rootPrefix() {
   return allowed ? ['sudo', '-n'] : undefined;
 }
 
-function installPackages(packages) {
-  const prefix = findProgram('apt-get') === undefined ? undefined : rootPrefix();
-  if (prefix === undefined) {
-    const tools = packages.filter(name => name !== 'libdnnl-dev');
-    const toolHelp =
-      tools.length === 0
-        ? ''
-        : `Missing: ${tools.join(', ')} (a C++20 compiler, make and python3 are needed). `;
-    fail(
-      toolHelp + (packages.includes('libdnnl-dev') ? ONEDNN_HELP : 'Install them with your package manager.'),
-    );
-  }
+/** Debian packages of the tests of several ranks that this machine lacks. */
+function missingTestPackages() {
+  const programs = { mpirun: 'openmpi-bin', mpicxx: 'libopenmpi-dev', ip: 'iproute2' };
+  return Object.entries(programs)
+    .filter(([program]) => findProgram(program) === undefined)
+    .map(([, name]) => name);
+}
+
+/** What went wrong, or undefined. `prefix`: of a command that root must run. */
+function aptInstall(prefix, packages) {
   const apt = (...args) => {
     const [command, ...rest] = [
       ...prefix,
@@ -76,8 +74,34 @@ function installPackages(packages) {
     apt('update'); // the package lists may be missing or old
     result = install();
   }
-  if (result.status !== 0)
-    fail(`${result.stderr}\n"apt-get install ${packages.join(' ')}" failed; install them by hand.`);
+  return result.status === 0 ? undefined : result.stderr;
+}
+
+function aptPrefix() {
+  return findProgram('apt-get') === undefined ? undefined : rootPrefix();
+}
+
+function installPackages(packages) {
+  const prefix = aptPrefix();
+  if (prefix === undefined) {
+    const tools = packages.filter(name => name !== 'libdnnl-dev');
+    const toolHelp =
+      tools.length === 0
+        ? ''
+        : `Missing: ${tools.join(', ')} (a C++20 compiler, make and python3 are needed). `;
+    fail(
+      toolHelp + (packages.includes('libdnnl-dev') ? ONEDNN_HELP : 'Install them with your package manager.'),
+    );
+  }
+  const failure = aptInstall(prefix, packages);
+  if (failure !== undefined)
+    fail(`${failure}\n"apt-get install ${packages.join(' ')}" failed; install them by hand.`);
+}
+
+function installTestPackages(packages) {
+  const prefix = aptPrefix();
+  if (prefix === undefined || aptInstall(prefix, packages) !== undefined)
+    say(`Tests of several ranks are skipped: ${packages.join(', ')} could not be installed.`);
 }
 
 /** npm writes node_modules/.package-lock.json at the end of an installation. */
@@ -112,6 +136,8 @@ function run(notice, command, args) {
 
 const packages = missingPackages();
 if (packages.length > 0) installPackages(packages);
+const testPackages = process.argv.includes('--for-tests') ? missingTestPackages() : [];
+if (testPackages.length > 0) installTestPackages(testPackages);
 if (mustInstallNpmPackages()) {
   await run('Installing npm packages ...', 'npm', ['ci', '--no-audit', '--no-fund']);
 }

@@ -8,6 +8,7 @@ import {
   type Method,
   type PairTokens,
   PreferenceTrainer,
+  type ShardingOptions,
   scorePairs,
   stepFlops,
   type TrainingPair,
@@ -17,11 +18,15 @@ import {
 export const OUR_STEPS = ['sft', 'dpo', 'dpo-online', 'sr-dpo'] as const;
 export type OurStep = (typeof OUR_STEPS)[number];
 
-export async function randomModel(config: object, dtype: 'f32' | 'bf16'): Promise<CausalLM> {
+export async function randomModel(
+  config: object,
+  dtype: 'f32' | 'bf16',
+  sharding?: ShardingOptions,
+): Promise<CausalLM> {
   const folder = await mkdtemp(join(tmpdir(), 'sralign-bench-'));
   try {
     await writeFile(join(folder, 'config.json'), JSON.stringify(config));
-    return await loadModel(folder, { dtype, randomSeed: 1 });
+    return await loadModel(folder, { dtype, randomSeed: 1, ...(sharding && { sharding }) });
   } finally {
     await rm(folder, { recursive: true });
   }

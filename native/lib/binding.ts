@@ -1,3 +1,4 @@
+import type { CollectiveSpan } from './comm/collectives.js';
 import type { CudaInfo } from './device.js';
 import type { NativeError } from './errors.js';
 
@@ -5,6 +6,8 @@ type Id = number;
 /** Ids of several tensors; 0 stands for "none". */
 type Ids = Float64Array;
 type Flag = boolean;
+/** Of a collective operation that was started. */
+type Ticket = number;
 /** Layout (0 interleaved, 1 blocked), query heads, key/value heads, elements per head. */
 type Heads = [layout: number, heads: number, kvHeads: number, headDim: number];
 
@@ -18,7 +21,13 @@ export interface NativeBinding {
   useDevice(library: string, device: number): void;
   synchronize(): void;
   memory(): Record<
-    'liveTensors' | 'liveBytes' | 'peakBytes' | 'cachedBytes' | 'workspaceBytes' | 'largestAllocationBytes',
+    | 'liveTensors'
+    | 'liveBytes'
+    | 'peakBytes'
+    | 'cachedBytes'
+    | 'workspaceBytes'
+    | 'communicationBytes'
+    | 'largestAllocationBytes',
     number
   >;
   resetPeakMemory(): void;
@@ -36,6 +45,30 @@ export interface NativeBinding {
   };
 
   cudaInfo(library: string): CudaInfo;
+
+  controlListen(port: number): number;
+  controlJoin(
+    ...args: [rank: number, worldSize: number, host: string, address: string, port: number, timeoutMs: number]
+  ): void;
+  controlExchange(bytes: Uint8Array): Uint8Array[];
+  controlFail(message: string, exitCode: number): never;
+  controlWatch(on: Flag): void;
+  controlTick(): void;
+  controlLeave(): void;
+  mpiOpen(library: string): [rank: number, worldSize: number];
+  /** The text of rank 0. */
+  mpiShareText(text: string): string;
+  mpiClose(): void;
+  ncclId(): Uint8Array;
+  /** `transport`: 0 MPI, 1 NCCL; `id`: of the NCCL job. */
+  useCollectives(transport: number, id: Uint8Array, rank: number, worldSize: number): void;
+  allGather(shard: Id, out: Id): Ticket;
+  reduceScatter(input: Id, shard: Id): Ticket;
+  allReduce(tensor: Id): Ticket;
+  broadcast(tensor: Id, root: number): Ticket;
+  barrier(): Ticket;
+  collectiveWait(ticket: Ticket): void;
+  takeSpans(): CollectiveSpan[];
 
   create(dtype: number, rank: number, ...sizes: number[]): Id;
   createView(base: Id, elementOffset: number, rank: number, ...sizes: number[]): Id;

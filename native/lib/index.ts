@@ -6,6 +6,11 @@
  * M = rows that meet the output matrix, R = targets (response tokens), B = pairs, S = segments, C = cache rows.
  * Gradients of parameters are added to what is there; gradients of activations overwrite, unless `accumulate` is set.
  */
+export { type CollectiveSpan, takeSpans, WorldCommunicator, type WorldOptions } from './comm/collectives.js';
+export { type Collective, type Communicator, SOLO } from './comm/communicator.js';
+export { control, type JoinOptions } from './comm/control.js';
+export { closeMpi, openMpi, shareText } from './comm/mpi.js';
+export { ncclId } from './comm/nccl.js';
 export { type CudaInfo, cudaInfo, currentDevice, type DeviceName, synchronize, useDevice } from './device.js';
 export { NativeError } from './errors.js';
 export {

@@ -11,6 +11,8 @@ export interface MemoryInfo {
   cachedBytes: number;
   /** Working memory that the operations keep between calls. */
   workspaceBytes: number;
+  /** Memory that MPI reductions keep between calls; of the process, not of the thread. */
+  communicationBytes: number;
   /** Largest single allocation, of a tensor since the last `resetPeakMemory` or of working memory. */
   largestAllocationBytes: number;
 }

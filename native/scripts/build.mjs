@@ -1,9 +1,11 @@
-// Builds the addon with node-gyp against the headers of the running Node, so that nothing is downloaded.
+// Builds the addon with node-gyp against the headers of the running Node, so that nothing is downloaded, and the MPI
+// library where there is MPI.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildMpi } from './mpi.mjs';
 import { findOneDnn, ONEDNN_HELP, oneDnnVersion, oneDnnVersionHeader } from './onednn.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -61,3 +63,6 @@ if (mustConfigure(oneDnnVersionHeader(oneDnn))) {
   );
 }
 run('build', ...options, '--jobs=max');
+
+const mpiFailure = buildMpi();
+if (mpiFailure !== undefined) fail(`${mpiFailure}\nThe MPI library did not build; the reason is above.`);

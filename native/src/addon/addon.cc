@@ -5,6 +5,7 @@
 #include <new>
 #include <string>
 
+#include "../comm/control.h"
 #include "arguments.h"
 
 namespace sralign::addon {
@@ -17,7 +18,14 @@ Napi::Error nativeError(Napi::Env env, Engine& engine, const char* code, const s
   return {env, engine.errorClass.New({jsCode, jsMessage})};
 }
 
+// Every binding call is progress, at its start and at its end.
+struct Progress {
+  Progress() { control::tick(); }
+  ~Progress() { control::tick(); }
+};
+
 Napi::Value call(const Napi::CallbackInfo& info) {
+  const Progress progress;
   const Napi::Env env = info.Env();
   const Binding& binding = *static_cast<const Binding*>(info.Data());
   Engine& engine = *env.GetInstanceData<Engine>();
@@ -55,6 +63,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(env, exports, systemBindings());
   define(env, exports, tensorBindings());
   define(env, exports, opBindings());
+  define(env, exports, collectiveBindings());
+  define(env, exports, controlBindings());
   return exports;
 }
 

@@ -131,8 +131,10 @@ struct Binding {
   Napi::Value (*call)(Engine& engine, Arguments& arguments);
 };
 
-const std::vector<Binding>& tensorBindings();  // tensors.cc
-const std::vector<Binding>& opBindings();      // ops.cc
-const std::vector<Binding>& systemBindings();  // system.cc
+const std::vector<Binding>& tensorBindings();      // tensors.cc
+const std::vector<Binding>& opBindings();          // ops.cc
+const std::vector<Binding>& systemBindings();      // system.cc
+const std::vector<Binding>& collectiveBindings();  // collectives.cc
+const std::vector<Binding>& controlBindings();     // control.cc
 
 }  // namespace sralign::addon

@@ -5,8 +5,12 @@
 #include <napi.h>
 
 #include <memory>
+#include <string>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
+#include "../comm/collectives.h"
 #include "../core/table.h"
 #include "../cpu/backend_cpu.h"
 
@@ -15,13 +19,26 @@ namespace sralign::addon {
 struct Engine {
   std::unique_ptr<Backend> backend = std::make_unique<cpu::CpuBackend>();
   std::unique_ptr<TensorTable> table = std::make_unique<TensorTable>(*backend);
+  std::string cudaLibrary;  // that the backend is of; empty on the processor
+
+  // Where this process is one rank of several.
+  std::unique_ptr<Collectives> collectives;
+  int rank = 0, worldSize = 1;
+  // The memory of the tensors of each operation that was started and not waited for.
+  std::unordered_map<Collectives::Ticket, std::vector<std::shared_ptr<void>>> inFlight;
+
+  ~Engine() { endCollectives(); }
 
   // Only while there are no tensors.
   void use(std::unique_ptr<Backend> other) {
+    endCollectives();
     table.reset();  // it returns its memory to the backend
     backend = std::move(other);
     table = std::make_unique<TensorTable>(*backend);
   }
+
+  // Waits for what is under way, because it reads and writes tensor memory.
+  void endCollectives();  // collectives.cc
 
   Napi::FunctionReference errorClass;  // NativeError of native/lib: (code, message)
 };

@@ -1,4 +1,5 @@
 // The device in use, memory figures, threads, and what the processor and the GPUs offer.
+#include "../comm/mpi_library.h"
 #include "../core/cuda_library.h"
 #include "../cpu/cpu_info.h"
 #include "arguments.h"
@@ -24,6 +25,7 @@ Napi::Value memory(Engine& engine, Arguments& arguments) {
   result.Set("peakBytes", figure(statistics.peakBytes));
   result.Set("cachedBytes", figure(statistics.cachedBytes));
   result.Set("workspaceBytes", figure(workspace.bytes));
+  result.Set("communicationBytes", figure(mpiScratchBytes()));
   result.Set("largestAllocationBytes",
              figure(std::max(statistics.largestAllocation, workspace.largestBytes)));
   return result;
@@ -68,6 +70,7 @@ Napi::Value useDevice(Engine& engine, Arguments& arguments) {
   const std::string library = arguments.text();
   const int device = static_cast<int>(arguments.integer());
   engine.use(library.empty() ? std::make_unique<cpu::CpuBackend>() : openCuda(library, device));
+  engine.cudaLibrary = library;
   return arguments.env().Undefined();
 }
 

@@ -35,6 +35,8 @@ class TensorTable {
   void release(Id id);
   // Throws EngineError (ERR_TENSOR_DISPOSED) for a number that is not a living tensor.
   const TensorView& get(Id id) const;
+  // Keeps the memory of a tensor alive after it was released. Let go on this thread, before the table ends.
+  std::shared_ptr<void> hold(Id id) const { return at(id).storage; }
 
   MemoryStatistics statistics() const;
   void resetPeak();

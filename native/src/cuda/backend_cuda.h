@@ -10,6 +10,12 @@ class CudaBackend final : public Backend {
   // Throws EngineError (ERR_CUDA).
   explicit CudaBackend(int device) : context_(device) {}
 
+  // The context, its device made current for the calling thread.
+  Context& current() {
+    context_.makeCurrent();
+    return context_;
+  }
+
   bool keepsBlocks() const override { return false; }
   bool isHost() const override { return false; }
   void* allocate(size_t bytes) override;
@@ -55,12 +61,6 @@ class CudaBackend final : public Backend {
   void fillNormal(const TensorView& out, double deviation, uint64_t seed) override;
 
  private:
-  // The context, its device made current for the calling thread.
-  Context& current() {
-    context_.makeCurrent();
-    return context_;
-  }
-
   Context context_;
 };
 

@@ -4,6 +4,7 @@
 
 #include "../core/error.h"
 #include "backend_cuda.h"
+#include "collectives.h"
 
 // The library keeps every other name to itself.
 #define SRALIGN_EXPORT __attribute__((visibility("default")))
@@ -103,5 +104,13 @@ SRALIGN_EXPORT void sralign_cuda_describe(sralign::cuda::LibraryInfo* info) {
 SRALIGN_EXPORT sralign::Backend* sralign_cuda_create(int device) {
   sralign::cuda::requireDevice(device);
   return new sralign::cuda::CudaBackend(device);
+}
+
+SRALIGN_EXPORT void sralign_cuda_nccl_id(char* id) { sralign::cuda::createNcclId(id); }
+
+SRALIGN_EXPORT sralign::Collectives* sralign_cuda_collectives(sralign::Backend* backend, int rank, int size,
+                                                              const char* id) {
+  auto& cuda = static_cast<sralign::cuda::CudaBackend&>(*backend);
+  return sralign::cuda::openNccl(cuda.current(), rank, size, id).release();
 }
 }

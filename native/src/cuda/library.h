@@ -8,12 +8,16 @@
 
 namespace sralign {
 class Backend;
-}
+class Collectives;
+}  // namespace sralign
 
 namespace sralign::cuda {
 
-// Counts up whenever backend.h or this file changes what either side assumes of the other.
-constexpr int kLibraryVersion = 1;
+// Counts up whenever backend.h, comm/collectives.h or this file changes what either side assumes of the
+// other.
+constexpr int kLibraryVersion = 2;
+
+constexpr size_t kNcclIdBytes = 128;
 
 struct DeviceInfo {
   std::string name;
@@ -35,4 +39,11 @@ int sralign_cuda_library_version();
 void sralign_cuda_describe(sralign::cuda::LibraryInfo* info);
 // A backend on the device; throws EngineError (ERR_CUDA). The caller deletes it.
 sralign::Backend* sralign_cuda_create(int device);
+// Writes a new id of kNcclIdBytes, by which the ranks of one communicator find each other; the process that
+// asks for it has to be one of them. Throws EngineError (ERR_COMMUNICATION).
+void sralign_cuda_nccl_id(char* id);
+// The collective operations of rank `rank` of `size` on the GPU of a backend of this library, over NCCL.
+// Waits until all ranks have called it with the same id. Throws EngineError (ERR_COMMUNICATION, ERR_CUDA).
+// The caller deletes it, before the backend.
+sralign::Collectives* sralign_cuda_collectives(sralign::Backend* backend, int rank, int size, const char* id);
 }

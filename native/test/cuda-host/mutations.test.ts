@@ -2,28 +2,12 @@
  * That the checks can fail: each of these mistakes, made in a copy of the CUDA sources, shows in what the kernels compute
  * or is reported by the stand-in, under at least one of a few schedules.
  */
-import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { everyKernel, expectSameResults, type Results } from './every-kernel.js';
-
-const here = fileURLToPath(new URL('.', import.meta.url));
-const sources = fileURLToPath(new URL('../../src', import.meta.url));
-
-interface Mutation {
-  readonly name: string;
-  /** The file that is compiled again. */
-  readonly unit: string;
-  /** The file that is changed; `unit` where it is not given. */
-  readonly file?: string;
-  /** The text to change, which must occur there, and what it becomes. */
-  readonly from: string;
-  readonly to: string;
-}
+import { buildMutant, type Mutation } from './mutant.js';
 
 const mutations: readonly Mutation[] = [
   {
@@ -126,23 +110,6 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** The library with the mistake in it. */
-async function build({ name, unit, file = unit, from, to }: Mutation): Promise<string> {
-  const mutant = join(folder, name.replaceAll(' ', '-'));
-  await cp(sources, join(mutant, 'src'), { recursive: true });
-  const path = join(mutant, 'src', 'cuda', file);
-  const text = await readFile(path, 'utf8');
-  if (!text.includes(from)) throw new Error(`${file} has no "${from}" any more: mend this mutation.`);
-  await writeFile(path, text.replace(from, to));
-  const variables = [
-    `CUDA=${join(mutant, 'src', 'cuda')}`,
-    `UNIT=${unit.replace('.cu', '')}`,
-    `MUTANT=${mutant}`,
-  ];
-  await promisify(execFile)('make', ['-C', here, 'mutant', ...variables], { maxBuffer: 1 << 26 });
-  return join(mutant, 'libsralign_cuda_host.so');
-}
-
 /** What shows the mistake: an error of the run, or numbers that differ; undefined where nothing does. */
 async function symptom(library: string): Promise<string | undefined> {
   for (const seed of [1, 2, 3, 4]) {
@@ -159,11 +126,11 @@ async function symptom(library: string): Promise<string | undefined> {
 test('a change that is no mistake shows nothing', async () => {
   const from = 'y * cosine + x * sine';
   const harmless = { name: 'harmless', unit: 'rotary.cu', from, to: 'x * sine + y * cosine' };
-  expect(await symptom(await build(harmless))).toBeUndefined();
+  expect(await symptom(await buildMutant(folder, harmless))).toBeUndefined();
 });
 
 describe.concurrent('a mistake shows', () => {
   test.each(mutations)('$name', async mutation => {
-    expect(await symptom(await build(mutation))).toBeDefined();
+    expect(await symptom(await buildMutant(folder, mutation))).toBeDefined();
   });
 });

@@ -3,14 +3,19 @@
  *
  *   0 done    1 failed while running    2 wrong usage, configuration or input    130 interrupted after a clean save
  *
- * Results go to stdout, progress and errors to stderr.
+ * Results go to stdout, progress and errors to stderr. The ranks of a job speak with one voice: rank 0 prints results
+ * and progress, and a failure of any rank is printed once and ends all of them.
  */
 import { Command, CommanderError } from 'commander';
+import { consolidateCommand } from './commands/consolidate.js';
 import { dataCommand } from './commands/data.js';
 import { doctorCommand } from './commands/doctor.js';
 import { generateCommand } from './commands/generate.js';
+import { launchCommand } from './commands/launch.js';
+import { planCommand } from './commands/plan.js';
 import { trainCommand } from './commands/train.js';
 import { verifyCommand } from './commands/verify.js';
+import { endWithLauncher } from './launched.js';
 import { examples } from './options.js';
 import { version } from './version.js';
 
@@ -29,11 +34,25 @@ function buildProgram(): Command {
         'sralign doctor',
       ),
     );
-  for (const command of [trainCommand(), generateCommand(), dataCommand(), verifyCommand(), doctorCommand()])
+  for (const command of [
+    trainCommand(),
+    launchCommand(),
+    generateCommand(),
+    dataCommand(),
+    planCommand(),
+    consolidateCommand(),
+    verifyCommand(),
+    doctorCommand(),
+  ])
     program.addCommand(command);
   for (const command of withSubcommands(program))
     command
       .exitOverride()
+      .configureOutput({
+        writeErr: text => {
+          usage += text;
+        },
+      })
       .configureHelp({ showGlobalOptions: true })
       .helpOption('-h, --help', 'print this help');
   return program;
@@ -44,14 +63,30 @@ const withSubcommands = (command: Command): Command[] => [
   ...command.commands.flatMap(withSubcommands),
 ];
 
-/** Says what went wrong on stderr; returns the exit code. */
-function report(error: unknown, debug: boolean): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed it
+/** Says what went wrong, on stderr; returns the exit code. As a rank of a job it ends all ranks instead. */
+async function report(error: unknown, debug: boolean): Promise<number> {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : reportUsage();
   const failure = error instanceof Error ? error : new Error(String(error));
+  const exitCode = 'exitCode' in failure && typeof failure.exitCode === 'number' ? failure.exitCode : 1;
+  const message = debug ? `${failure.message}\n${failure.stack}` : failure.message;
+  const { failWorld } = await import('@sralign/core');
+  failWorld(message, exitCode);
   const overProgress = process.stderr.isTTY ? '\r\u001b[K' : '';
-  process.stderr.write(`${overProgress}sralign: ${failure.message}\n`);
-  if (debug) process.stderr.write(`${failure.stack}\n`);
-  return 'exitCode' in failure && typeof failure.exitCode === 'number' ? failure.exitCode : 1;
+  process.stderr.write(`${overProgress}sralign: ${message}\n`);
+  return exitCode;
+}
+
+/** The same for wrong arguments, which commander has described in `usage`. */
+async function reportUsage(): Promise<number> {
+  const { failWorld, joinWorld } = await import('@sralign/core');
+  try {
+    joinWorld(); // every rank has the same arguments, so that all of them come here
+    failWorld(usage.trim(), 2);
+  } catch {
+    // Then every rank says it for itself.
+  }
+  process.stderr.write(usage);
+  return 2;
 }
 
 /** Ends quietly when the reader of our output has gone, as in `sralign generate ... | head -1`. */
@@ -59,10 +94,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : 1);
 });
 
+endWithLauncher();
+let usage = '';
 const program = buildProgram();
 try {
   if (process.argv.length === 2) program.outputHelp();
   else await program.parseAsync();
 } catch (error) {
-  process.exitCode = report(error, program.opts().debug === true);
+  process.exitCode = await report(error, program.opts().debug === true);
 }

@@ -8,7 +8,7 @@ import { gunzipSync } from 'node:zlib';
 
 export const ROOT = resolve(fileURLToPath(import.meta.url), '../../../..');
 export const MODEL = join(ROOT, 'examples/models/stories260k');
-const MAIN = join(ROOT, 'packages/cli/dist/main.js');
+export const MAIN = join(ROOT, 'packages/cli/dist/main.js');
 if (!existsSync(MAIN)) throw new Error('The tests of the command need a build: npm run build');
 
 export interface Outcome {
@@ -31,7 +31,17 @@ export function runNode(
   cwd: string,
   onStart?: (child: ChildProcess) => void,
 ): Promise<Outcome> {
-  const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  return runCommand(process.execPath, args, cwd, onStart);
+}
+
+export function runCommand(
+  command: string,
+  args: string[],
+  cwd: string,
+  onStart?: (child: ChildProcess) => void,
+  env = process.env,
+): Promise<Outcome> {
+  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const)
     child[name].setEncoding('utf8').on('data', (text: string) => {

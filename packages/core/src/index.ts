@@ -1,5 +1,7 @@
 /** Public interface of @sralign/core. */
 export { type Answers, type PackedBatch, type PairTokens, packPairs, type View } from './batch/pack.js';
+export { consolidate } from './checkpoint/consolidate.js';
+export { deviceOfRank, failWorld, joinWorld, leaveWorld, worldCommunicator } from './comm/world.js';
 export { configJsonSchema, describeConfig } from './config/describe.js';
 export { loadConfig, parseConfig, stringifyConfig } from './config/load.js';
 export type { Config } from './config/schema.js';
@@ -17,7 +19,9 @@ export { CausalLM } from './model/causal-lm.js';
 export { type LoadModelOptions, loadModel } from './model/load.js';
 export { sequenceLogits } from './model/logits.js';
 export { saveModel } from './model/save.js';
+export { type Alternative, type PlanRequest, planRun, type RunPlan } from './plan/plan.js';
 export type { AnswerLogps } from './reference/cache.js';
+export { SHARDINGS, type Sharding, type ShardingOptions } from './shard/unit.js';
 export { renderChat } from './tokens/chat-template.js';
 export { type EncodedDataset, type EncodedPair, encodePairs } from './tokens/encode.js';
 export { explainPair } from './tokens/explain.js';

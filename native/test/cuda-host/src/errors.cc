@@ -11,6 +11,7 @@
 namespace cuda_host {
 
 std::recursive_mutex deviceLock;
+uint64_t callCount = 0;
 
 namespace {
 

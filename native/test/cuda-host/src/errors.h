@@ -1,6 +1,7 @@
 // Test infrastructure (../README.md): the lock over the stand-in's state, and the errors its calls return.
 #pragma once
 
+#include <cstdint>
 #include <mutex>
 #include <string>
 
@@ -22,10 +23,13 @@ cudaError_t refuse(cudaError_t status, const std::string& message);
 // The message of an error that is told in another way.
 void explain(const std::string& message);
 
+extern uint64_t callCount;  // calls of the runtime so far
+
 // A call of the runtime: under the lock, and not after a sticky error.
 template <typename Action>
 cudaError_t guarded(Action action) {
   const std::lock_guard lock(deviceLock);
+  ++callCount;
   if (const cudaError_t status = stickyError(); status != cudaSuccess) return status;
   return action();
 }

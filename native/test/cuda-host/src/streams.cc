@@ -6,6 +6,7 @@
 #include <deque>
 #include <list>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "errors.h"
@@ -21,7 +22,7 @@ struct Position {
 };
 
 struct Item {
-  std::function<void()> work;
+  std::function<Piece()> work;
   std::vector<Position> after;  // beside what is before it in its own stream
 };
 
@@ -54,6 +55,13 @@ std::list<cudaHostStream> streams(1);  // the first is the default stream
 
 cudaHostStream& streamOf(cudaStream_t stream) { return stream == nullptr ? streams.front() : *stream; }
 
+std::function<Piece()> wholly(std::function<void()> work) {
+  return [work = std::move(work)] {
+    work();
+    return Piece::last;
+  };
+}
+
 bool isRunnable(const cudaHostStream& stream) {
   if (stream.items.empty()) return false;
   for (const Position& position : stream.items.front().after) {
@@ -62,27 +70,15 @@ bool isRunnable(const cudaHostStream& stream) {
   return true;
 }
 
-// Runs the next item of a stream drawn at random. Whatever waits was queued after what it waits for, so while
-// there are items one of them can run.
-void runOne() {
-  std::vector<cudaHostStream*> runnable;
-  for (cudaHostStream& stream : streams) {
-    if (isRunnable(stream)) runnable.push_back(&stream);
-  }
-  if (runnable.empty()) return;
-  cudaHostStream& stream = *runnable[randomBelow(static_cast<uint32_t>(runnable.size()))];
-  const Item item = std::move(stream.items.front());
-  stream.items.pop_front();
-  item.work();
-  ++stream.done;
-  if (stickyError() != cudaSuccess) dropQueuedWork();
-}
+constexpr std::chrono::microseconds kPause{200};  // before other processes are asked again
 
 void runUntil(const Position& position) {
-  while (!position.reached()) runOne();
+  while (!position.reached()) {
+    if (!runOne()) std::this_thread::sleep_for(kPause);
+  }
 }
 
-cudaError_t enqueueAfter(cudaStream_t handle, std::vector<Position> after, std::function<void()> work) {
+cudaError_t enqueueAfter(cudaStream_t handle, std::vector<Position> after, std::function<Piece()> work) {
   cudaHostStream& stream = streamOf(handle);
   if (stream.destroyed) return refuse(cudaErrorInvalidResourceHandle, "work for a stream that was destroyed");
   if (&stream == &streams.front()) {
@@ -98,7 +94,36 @@ cudaError_t enqueueAfter(cudaStream_t handle, std::vector<Position> after, std::
 
 }  // namespace
 
+// Whatever waits in this process was queued after what it waits for, so while there are items one of them can run, or
+// waits for other processes.
+bool runOne() {
+  std::vector<cudaHostStream*> runnable;
+  for (cudaHostStream& stream : streams) {
+    if (isRunnable(stream)) runnable.push_back(&stream);
+  }
+  while (!runnable.empty()) {
+    const auto drawn = runnable.begin() + randomBelow(static_cast<uint32_t>(runnable.size()));
+    cudaHostStream& stream = **drawn;
+    const Piece piece = stream.items.front().work();
+    if (piece == Piece::last) {
+      stream.items.pop_front();
+      ++stream.done;
+    }
+    if (stickyError() != cudaSuccess) {
+      dropQueuedWork();
+      return true;
+    }
+    if (piece != Piece::waits) return true;
+    runnable.erase(drawn);
+  }
+  return false;
+}
+
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
+  return enqueueAfter(stream, {}, wholly(std::move(work)));
+}
+
+cudaError_t enqueuePieces(cudaStream_t stream, std::function<Piece()> work) {
   return enqueueAfter(stream, {}, std::move(work));
 }
 
@@ -138,6 +163,17 @@ cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
 }
 
+// Streams are drawn with equal chances whatever their priority: it promises nothing about order.
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
+  return cudaStreamCreateWithFlags(stream, flags);
+}
+
+cudaError_t cudaDeviceGetStreamPriorityRange(int* lowest, int* highest) {
+  *lowest = 0;
+  *highest = -5;
+  return cudaSuccess;
+}
+
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {  // what it holds still runs
   return guarded([&] {
     if (stream == nullptr || stream->destroyed) return refuse(cudaErrorInvalidResourceHandle, "no stream");
@@ -162,7 +198,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   return guarded([&] {
     if (event == nullptr) return refuse(cudaErrorInvalidResourceHandle, "no event");
-    return enqueueAfter(stream, {event->recorded}, [] {});
+    return enqueueAfter(stream, {event->recorded}, wholly([] {}));
   });
 }
 

@@ -43,16 +43,26 @@ export function trainCommand(): Command {
 async function runTrain(file: string, options: TrainOptions, command: Command): Promise<void> {
   if (options.resume && options.overwrite)
     command.error('error: --resume and --overwrite exclude each other');
-  const { loadConfig } = await import('@sralign/core');
+  const { failWorld, joinWorld, leaveWorld, loadConfig } = await import('@sralign/core');
+  // Before anything that can fail on one host only, so that the failure of one rank is that of the job.
+  const speaks = joinWorld().rank === 0;
   const config = await loadConfig(file, options.set);
-  const result = await interruptible(signal =>
-    trainInWorker(config, {
-      resume: options.resume ?? false,
-      overwrite: options.overwrite ?? false,
-      signal,
-      onEvent: progress(process.stderr, { everySteps: config.logging.everySteps }),
-    }),
+  const result = await interruptible(
+    signal =>
+      trainInWorker(config, {
+        resume: options.resume ?? false,
+        overwrite: options.overwrite ?? false,
+        signal,
+        ...(speaks && { onEvent: progress(process.stderr, { everySteps: config.logging.everySteps }) }),
+      }),
+    {
+      ...(!speaks && { announce: () => {} }),
+      stopAtOnce: () => failWorld('Stopped at once, without a checkpoint.', 130),
+    },
   );
+  leaveWorld();
+  // One rank tells the launcher how it ended; of several, the first to end otherwise than with 0 has the others killed.
+  if (!speaks) return;
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${summary(result)}\n`);
   if (result.interrupted) process.exitCode = 130;
 }

@@ -54,6 +54,8 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
           `${number(event.trainPairs)} training pairs, ${number(event.evalPairs)} evaluation pairs; ` +
             `${number(event.parameters)} parameters, ${event.dtype} on ${event.device}, ${event.threads} threads`,
         );
+        if (event.hosts.length > 1)
+          line(`${event.hosts.length} ranks on ${hostNames(event.hosts)}, sharding ${event.sharding}`);
         if (event.resumedFromStep !== null) line(`resumed from step ${event.resumedFromStep}`);
         break;
       case 'reference':
@@ -74,12 +76,24 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
       case 'checkpoint':
         line(`checkpoint ${event.folder}`);
         break;
+      case 'trace':
+        line(
+          `trace ${event.file}: ranks waited ${duration(event.waitingMs / 1000)} for ` +
+            `${duration(event.communicationMs / 1000)} of communication (${(100 * event.hidden).toFixed(0)} % hidden)`,
+        );
+        break;
       case 'end':
         if (open) stream.write('\n');
         open = false;
         break;
     }
   };
+}
+
+/** "node-1, node-2"; more than four are counted. */
+function hostNames(hosts: readonly string[]): string {
+  const names = [...new Set(hosts)];
+  return names.length > 4 ? `${names.length} hosts` : names.join(', ');
 }
 
 /** "2,023 rows, 2,020 used, 3 skipped (no shared prompt 3)". */

@@ -34,10 +34,19 @@ export async function trainInWorker(config: Config, options: TrainOptions): Prom
         else if ('result' in reply) resolve(reply.result);
         else reject(Object.assign(new Error(reply.failure.message), reply.failure));
       });
-      worker.on('error', reject);
+      worker.on('error', error =>
+        reject(isOutOfMemory(error) ? new Error(OUT_OF_MEMORY, { cause: error }) : error),
+      );
       worker.on('exit', code => reject(new Error(`The training thread ended with code ${code}.`)));
     });
   } finally {
     signal?.removeEventListener('abort', stop);
   }
 }
+
+const OUT_OF_MEMORY =
+  'The training thread has used up the memory that JavaScript may have. ' +
+  'Raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or lower data.maxTrainPairs.';
+
+const isOutOfMemory = (error: Error): boolean =>
+  (error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY';

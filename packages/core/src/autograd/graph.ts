@@ -8,55 +8,7 @@
  * at the end of its `block` where no pass will. With checkpointing a block keeps only its input and output, and
  * computes the rest again for its backward pass. Not recording, a block keeps its output alone.
  */
-import { add, type DType, Scope, Tensor, unscoped } from '@sralign/native';
-
-/** A trainable tensor: f32 master values, their gradient and, for bf16 compute, the rounded copy. */
-export class Parameter {
-  readonly name: string;
-  /** f32. */
-  readonly value: Tensor;
-  /** Where the rows of `value` come from in the Hugging Face checkpoint; several when matrices are kept fused. */
-  readonly sources: readonly ParameterSource[];
-  /** bf16 copy that the products use, or null when the step computes in f32. */
-  readonly computeCopy: Tensor | null;
-  private gradientTensor: Tensor | null = null;
-
-  constructor(name: string, value: Tensor, sources: readonly ParameterSource[], computeCopy: Tensor | null) {
-    this.name = name;
-    this.value = value;
-    this.sources = sources;
-    this.computeCopy = computeCopy;
-  }
-
-  /** What linear operations read: the bf16 copy when there is one. */
-  get compute(): Tensor {
-    return this.computeCopy ?? this.value;
-  }
-
-  /** f32, the shape of `value`; made of zeros on first use. */
-  get gradient(): Tensor {
-    this.gradientTensor ??= unscoped(() => Tensor.zeros(this.value.shape));
-    return this.gradientTensor;
-  }
-
-  zeroGradient(): void {
-    this.gradientTensor?.zero();
-  }
-
-  dispose(): void {
-    this.value.dispose();
-    this.computeCopy?.dispose();
-    this.gradientTensor?.dispose();
-  }
-}
-
-export interface ParameterSource {
-  /** Tensor name in the Hugging Face checkpoint. */
-  readonly name: string;
-  /** Rows [start, end) of the fused tensor. */
-  readonly start: number;
-  readonly end: number;
-}
+import { add, type DType, Scope, Tensor } from '@sralign/native';
 
 /** A gradient buffer that several variables may refer to; it is copied before a write while it is shared. */
 class Gradient {
@@ -171,6 +123,23 @@ interface Node {
   readonly backward: Backward;
 }
 
+/** What else happens when a backward pass gets to this place. */
+interface Turn {
+  readonly run: () => void;
+}
+
+/**
+ * A unit of parameters at its place in a pass through the model: told when the pass gets there and when it has gone on,
+ * so that the parameters are there just then (shard/units.ts).
+ */
+export interface UnitVisit {
+  /** @param recording a backward pass will follow */
+  enterForward(recording: boolean): void;
+  leaveForward(recording: boolean): void;
+  enterBackward(): void;
+  leaveBackward(): void;
+}
+
 /** A stretch of a model, written in operations on the graph it is given. */
 type Body = (graph: Graph, x: Variable) => Variable;
 
@@ -181,10 +150,28 @@ type Body = (graph: Graph, x: Variable) => Variable;
  */
 export type GraphMode = 'inference' | 'recording' | 'checkpointing';
 
-export class Graph {
-  private readonly nodes: Node[] = [];
+export class Graph implements Disposable {
+  private readonly nodes: (Node | Turn)[] = [];
+  private readonly entered: UnitVisit[] = [];
 
   constructor(private readonly mode: GraphMode) {}
+
+  /** Runs a stretch of the model with the parameters of a unit, and again with them in the backward pass. */
+  within<T>(visit: UnitVisit, body: () => T): T {
+    this.enter(visit);
+    const result = body();
+    this.entered.pop();
+    visit.leaveForward(this.recording);
+    if (this.recording) this.nodes.push({ run: () => visit.enterBackward() });
+    return result;
+  }
+
+  /** Like `within`, up to the backward pass of everything, or to the end of a graph that does not record. */
+  enter(visit: UnitVisit): void {
+    visit.enterForward(this.recording);
+    if (this.recording) this.nodes.push({ run: () => visit.leaveBackward() });
+    this.entered.push(visit);
+  }
 
   /**
    * Registers an operation's output and how its gradient flows back.
@@ -222,7 +209,15 @@ export class Graph {
 
   /** Runs every backward pass, last operation first, and empties the tape. The outputs' gradients must be set. */
   backward(): void {
+    for (let visit = this.entered.pop(); visit !== undefined; visit = this.entered.pop()) {
+      visit.leaveForward(true);
+      visit.enterBackward();
+    }
     for (let node = this.nodes.pop(); node !== undefined; node = this.nodes.pop()) {
+      if ('run' in node) {
+        node.run();
+        continue;
+      }
       const { output, backward } = node;
       // Everything but this node that reads it was recorded later, and is done.
       output.freeUnlessRead();
@@ -239,11 +234,24 @@ export class Graph {
     }
   }
 
+  /** Leaves the units that were entered and not left. */
+  [Symbol.dispose](): void {
+    for (let visit = this.entered.pop(); visit !== undefined; visit = this.entered.pop()) {
+      visit.leaveForward(false);
+    }
+  }
+
   private recordBlock(input: Variable, body: Body): Variable {
     const start = this.nodes.length;
     const result = body(this, input);
-    for (const { output } of this.nodes.slice(start)) if (output !== result) output.freeUnlessRead();
+    for (const node of this.nodes.slice(start)) {
+      if ('output' in node && node.output !== result) node.output.freeUnlessRead();
+    }
     return result;
+  }
+
+  private get recording(): boolean {
+    return this.mode !== 'inference';
   }
 }
 

@@ -6,7 +6,8 @@
  */
 import * as native from '@sralign/native';
 import { type DType, type HeadShape, Tensor } from '@sralign/native';
-import { type Graph, type Parameter, Variable } from './graph.js';
+import { type Graph, Variable } from './graph.js';
+import type { Parameter } from './parameter.js';
 
 export interface NormParameters {
   readonly weight: Parameter;
@@ -24,7 +25,7 @@ export interface RotaryInput {
 
 /** Rows of the embedding table as the f32 residual stream [T, H]. */
 export function embedding(graph: Graph, tokens: Tensor, table: Parameter): Variable {
-  const out = Tensor.empty([tokens.shape[0]!, table.value.shape[1]!]);
+  const out = Tensor.empty([tokens.shape[0]!, table.shape[1]!]);
   native.embedding({ tokens, table: table.value, out });
   return graph.record(new Variable(out), [], dOut =>
     native.embeddingBackward({ tokens, dOut, dTable: table.gradient }),
@@ -33,7 +34,7 @@ export function embedding(graph: Graph, tokens: Tensor, table: Parameter): Varia
 
 /** x W^T + b; input and output [T, K] -> [T, N] of the compute type. */
 export function linear(graph: Graph, x: Variable, weight: Parameter, bias?: Parameter): Variable {
-  const out = Tensor.empty([x.value.shape[0]!, weight.value.shape[0]!], x.value.dtype);
+  const out = Tensor.empty([x.value.shape[0]!, weight.shape[0]!], x.value.dtype);
   native.linear({ x: x.value, weight: weight.compute, ...(bias && { bias: bias.value }), out });
   return graph.record(new Variable(out), [x], (dOut, releaseSaved) => {
     native.linearBackwardWeight({

@@ -162,14 +162,14 @@ const scheduleSchema = z.strictObject({
 const trainingSchema = z.strictObject({
   batchPairs: key(
     count().default(64),
-    'Pairs per optimizer step.',
+    'Pairs per optimizer step, over all ranks.',
     'per_device_train_batch_size',
     'train_batch_size',
     'batch_size',
   ),
   microbatchPairs: key(
     count().nullable().default(null),
-    'Pairs per forward and backward pass; divides batchPairs; null: batchPairs. Lowers memory, not results.',
+    'Pairs per forward and backward pass of a rank; divides batchPairs; null: batchPairs over the number of ranks. Lowers memory, not results.',
     'gradient_accumulation_steps',
   ),
   activationCheckpointing: key(
@@ -211,6 +211,14 @@ const trainingSchema = z.strictObject({
     'device',
     'use_cpu',
     'no_cuda',
+  ),
+  sharding: key(
+    z.enum(['full', 'gradients', 'none']).default('full'),
+    'What several ranks share: full: parameters, gradients and optimizer state (ZeRO-3); gradients: the last two (ZeRO-2); ' +
+      'none: every rank has everything. Lowers memory, not results.',
+    'fsdp',
+    'sharding_strategy',
+    'zero_stage',
   ),
   threads: key(
     z.int().min(1).max(1024).nullable().default(null),

@@ -93,7 +93,8 @@ class GenerationSession implements Disposable {
     using _scope = new Scope();
     const { model } = this;
     const count = tokens.length;
-    const hidden = model.hidden(new Graph('inference'), {
+    using graph = new Graph('inference');
+    const hidden = model.hidden(graph, {
       tokens: Tensor.from(Int32Array.from(tokens), [count]),
       positions: Tensor.from(
         Int32Array.from({ length: count }, (_, i) => this.length + i),

@@ -6,12 +6,15 @@ import { INDEX_FILE, SINGLE_FILE } from './safetensors.js';
 import { tensorBytes } from './safetensors-header.js';
 
 /** A tensor to be stored. `bytes` is called when its turn comes, so that one tensor is in memory at a time. */
-export interface StoredTensor {
+export interface StoredTensor<Bytes = Uint8Array> {
   readonly name: string;
   readonly dtype: 'F32' | 'BF16';
   readonly shape: readonly number[];
-  readonly bytes: () => Uint8Array;
+  readonly bytes: () => Bytes;
 }
+
+/** The bytes may have to be read from a file first. */
+export type TensorToWrite = StoredTensor<Uint8Array | Promise<Uint8Array>>;
 
 /**
  * Writes a file, one tensor after another, with the metadata `format: pt` that transformers asks for.
@@ -20,7 +23,7 @@ export interface StoredTensor {
  */
 export async function writeSafetensors(
   file: string,
-  tensors: Iterable<StoredTensor>,
+  tensors: Iterable<TensorToWrite>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const sources = [...tensors];
@@ -40,7 +43,7 @@ export async function writeSafetensors(
   await streamFileAtomic(file, async handle => {
     await handle.writeFile(prefix);
     for (const { name, dtype, shape, bytes } of sources) {
-      const data = bytes();
+      const data = await bytes();
       const expectedBytes = tensorBytes(dtype, shape);
       if (data.byteLength !== expectedBytes) {
         throw new TypeError(
@@ -61,7 +64,7 @@ export async function writeSafetensors(
  */
 export async function writeModelWeights(
   folder: string,
-  tensors: Iterable<StoredTensor>,
+  tensors: Iterable<TensorToWrite>,
   options: { readonly maxShardBytes: number },
 ): Promise<void> {
   const shards = splitIntoShards(tensors, options.maxShardBytes);
@@ -86,8 +89,8 @@ export async function writeModelWeights(
   }
 }
 
-function splitIntoShards(tensors: Iterable<StoredTensor>, maxShardBytes: number): StoredTensor[][] {
-  const shards: StoredTensor[][] = [[]];
+function splitIntoShards(tensors: Iterable<TensorToWrite>, maxShardBytes: number): TensorToWrite[][] {
+  const shards: TensorToWrite[][] = [[]];
   let shardBytes = 0;
   for (const tensor of tensors) {
     const bytes = tensorBytes(tensor.dtype, tensor.shape);

@@ -16,6 +16,7 @@ import {
   type SafetensorsHeader,
   type TensorDtype,
   type TensorEntry,
+  tensorBytes,
 } from './safetensors-header.js';
 
 export type { SafetensorsHeader, TensorDtype, TensorEntry };
@@ -55,24 +56,27 @@ export async function readSafetensorsHeader(file: string): Promise<SafetensorsHe
 }
 
 /**
- * Reads the bytes of one tensor.
+ * Reads the bytes of a tensor, or of its elements [start, end).
  *
  * @throws ModelError when the file is gone or shorter than its header said, or no buffer can be that large
  */
-export async function readTensorBytes(entry: TensorEntry): Promise<Uint8Array> {
-  if (entry.byteLength > constants.MAX_LENGTH) {
-    throw new ModelError(
-      `The tensor has ${entry.byteLength} bytes; at most ${constants.MAX_LENGTH} can be read.`,
-      {
-        file: entry.file,
-        field: entry.name,
-        hint: 'Store it as BF16.',
-      },
-    );
+export async function readTensorBytes(
+  entry: TensorEntry,
+  start = 0,
+  end = entry.byteLength / tensorBytes(entry.dtype, []),
+): Promise<Uint8Array> {
+  const elementBytes = tensorBytes(entry.dtype, []);
+  const byteLength = (end - start) * elementBytes;
+  if (byteLength > constants.MAX_LENGTH) {
+    throw new ModelError(`The tensor has ${byteLength} bytes; at most ${constants.MAX_LENGTH} can be read.`, {
+      file: entry.file,
+      field: entry.name,
+      hint: 'Store it as BF16.',
+    });
   }
   await using handle = await openFile(entry.file);
   // Awaited here, as the handle closes on return.
-  return await readBytes(handle, entry.file, entry.byteOffset, entry.byteLength, entry.name);
+  return await readBytes(handle, entry.file, entry.byteOffset + start * elementBytes, byteLength, entry.name);
 }
 
 /** The bits of the exponent, all ones in NaN and the infinities. */

@@ -6,7 +6,8 @@
  * again for the backward pass, and the logits of the whole batch never exist.
  */
 import { Scope, type Tensor } from '@sralign/native';
-import type { Parameter, Variable } from '../autograd/graph.js';
+import type { Variable } from '../autograd/graph.js';
+import type { Parameter } from '../autograd/parameter.js';
 import { pairGroups } from '../batch/groups.js';
 import type { PackedBatch } from '../batch/pack.js';
 import { responseTargets, sequenceLogps } from './logps.js';
@@ -19,7 +20,7 @@ import {
 } from './preference.js';
 
 /** Enough rows to make reading the weights cheap, and little next to a model that has so many logits. */
-const KEPT_LOGITS_BYTES = 128 * 2 ** 20;
+export const KEPT_LOGITS_BYTES = 128 * 2 ** 20;
 
 /**
  * Sets the gradient of `hidden` and adds to that of the output matrix.
@@ -40,7 +41,7 @@ export function preferenceGradient(
   keptBytes = KEPT_LOGITS_BYTES,
 ): PreferenceTensors {
   const [pairs, answersPerPair] = given.responseTokens.shape as [number, 1 | 2];
-  const vocabulary = head.value.shape[0]!;
+  const vocabulary = head.shape[0]!;
   const mostRows = Math.floor(keptBytes / (vocabulary * Float32Array.BYTES_PER_ELEMENT));
   const output = emptyPreferenceTensors(options.method, pairs);
   hidden.contribute(hidden.value.dtype, dHidden => {

@@ -28,7 +28,8 @@ export function pairLogps(
 ): Tensor {
   using scope = new Scope();
   const batch = packPairs(pairs, view, answers, sharedAugmentation);
-  const hidden = batchHidden(model, new Graph('inference'), batch).value;
+  using graph = new Graph('inference');
+  const hidden = batchHidden(model, graph, batch).value;
   const logps = Tensor.empty([pairs.length, answers === 'both' ? 2 : 1]);
   sequenceLogps(hidden, model.head.compute, responseTargets(batch), logps.reshape([logps.size]), false);
   return scope.keep(logps);

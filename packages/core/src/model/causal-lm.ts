@@ -1,8 +1,10 @@
 /** What every model family gives the trainer: parameters, hidden states, and the output matrix. */
-import { cast, type DType, type Tensor } from '@sralign/native';
-import type { Graph, Parameter, Variable } from '../autograd/graph.js';
+import type { DType, Tensor } from '@sralign/native';
+import type { Graph, Variable } from '../autograd/graph.js';
 import type { RotaryInput } from '../autograd/ops.js';
 import { cachedAttention, attention as packedAttention } from '../autograd/ops.js';
+import type { Parameter } from '../autograd/parameter.js';
+import type { UnitSequence } from '../shard/sequence.js';
 import { rotaryTables } from './rotary.js';
 import type { ModelSpec } from './spec.js';
 
@@ -24,47 +26,39 @@ export abstract class CausalLM {
   readonly spec: ModelSpec;
   /** f32, or bf16 for products and activations with f32 master weights. */
   readonly computeType: DType;
-  readonly parameters: readonly Parameter[];
-  /** Output matrix [V, H]; the embedding itself when tied. */
+  /** The parameters, in the units that are gathered and freed together. */
+  readonly units: UnitSequence;
+  /** Output matrix [V, H]; the embedding itself when tied. There from the end of `hidden` on, while its graph is open. */
   readonly head: Parameter;
   private readonly cosines: Tensor;
   private readonly sines: Tensor;
 
-  protected constructor(
-    spec: ModelSpec,
-    computeType: DType,
-    parameters: readonly Parameter[],
-    head: Parameter,
-  ) {
+  protected constructor(spec: ModelSpec, computeType: DType, units: UnitSequence, head: Parameter) {
     this.spec = spec;
     this.computeType = computeType;
-    this.parameters = parameters;
+    this.units = units;
     this.head = head;
     ({ cosines: this.cosines, sines: this.sines } = rotaryTables(spec.rotary, spec.maxPositions));
-    this.refreshComputeCopies();
   }
 
   /** Final hidden states, normalised, of the compute type: [T, H]. */
   abstract hidden(graph: Graph, input: ModelInput): Variable;
 
-  get parameterCount(): number {
-    return this.parameters.reduce((count, parameter) => count + parameter.value.size, 0);
+  get parameters(): readonly Parameter[] {
+    return this.units.parameters;
   }
 
-  /** Rounds the master weights into the bf16 copies; needed after the weights were written from outside. */
-  refreshComputeCopies(): void {
-    for (const { value, computeCopy } of this.parameters) {
-      if (computeCopy !== null) cast({ x: value, out: computeCopy });
-    }
+  get parameterCount(): number {
+    return this.parameters.reduce((count, parameter) => count + parameter.size, 0);
   }
 
   zeroGradients(): void {
-    for (const parameter of this.parameters) parameter.zeroGradient();
+    this.units.zeroGradients();
   }
 
   /** Frees the weights and gradients. */
   dispose(): void {
-    for (const parameter of this.parameters) parameter.dispose();
+    this.units.dispose();
     this.cosines.dispose();
     this.sines.dispose();
   }

@@ -1,7 +1,10 @@
 /** GPT-NeoX (Pythia): layer norms, fused query-key-value, partial rotary, parallel or serial residual. */
 import type { DType } from '@sralign/native';
-import type { Graph, Parameter, Variable } from '../autograd/graph.js';
+import type { Graph, Variable } from '../autograd/graph.js';
 import { embedding, gelu, linear, type NormParameters, norm, residual } from '../autograd/ops.js';
+import type { Parameter } from '../autograd/parameter.js';
+import { UnitSequence } from '../shard/sequence.js';
+import type { ParameterUnit, ShardingOptions } from '../shard/unit.js';
 import { CausalLM, type ModelInput } from './causal-lm.js';
 import { ParameterBuilder, type ParameterValues } from './parameters.js';
 import type { ModelSpec } from './spec.js';
@@ -23,17 +26,22 @@ export class GptNeox extends CausalLM {
   private constructor(
     spec: ModelSpec,
     computeType: DType,
-    parameters: readonly Parameter[],
+    units: UnitSequence,
     private readonly embedding: Parameter,
     private readonly layers: readonly Layer[],
     private readonly finalNorm: NormParameters,
     head: Parameter,
   ) {
-    super(spec, computeType, parameters, head);
+    super(spec, computeType, units, head);
   }
 
-  static async create(spec: ModelSpec, values: ParameterValues, computeType: DType): Promise<GptNeox> {
-    const builder = new ParameterBuilder(values, computeType);
+  static async create(
+    spec: ModelSpec,
+    values: ParameterValues,
+    computeType: DType,
+    sharding: ShardingOptions,
+  ): Promise<GptNeox> {
+    const builder = new ParameterBuilder(values, computeType, sharding);
     const { hiddenSize: h, feedForwardSize: f, vocabularySize: v } = spec;
     const matrix = (name: string, rows: number, columns: number): Promise<Parameter> =>
       builder.matrix(name, columns, [name, rows]);
@@ -45,28 +53,40 @@ export class GptNeox extends CausalLM {
       epsilon: spec.normEpsilon,
     });
 
-    const table = await matrix('gpt_neox.embed_in.weight', v, h);
-    const layers: Layer[] = [];
+    const tied = spec.tiedEmbeddings;
+    const finalNorm = (): Promise<NormParameters> => layerNorm('gpt_neox.final_layer_norm');
+    const first = await builder.unit(tied ? 'ends' : 'embedding', async () => ({
+      table: await builder.table('gpt_neox.embed_in.weight', v, h, tied),
+      finalNorm: tied ? await finalNorm() : null,
+    }));
+    const layers: (Layer & { readonly unit: ParameterUnit })[] = [];
     for (let i = 0; i < spec.layers; i++) {
       const layer = `gpt_neox.layers.${i}`;
-      layers.push({
-        attentionNorm: await layerNorm(`${layer}.input_layernorm`),
-        qkv: await matrix(`${layer}.attention.query_key_value.weight`, 3 * h, h),
-        dense: await matrix(`${layer}.attention.dense.weight`, h, h),
-        ...(spec.attentionBias && {
-          qkvBias: await bias(`${layer}.attention.query_key_value.bias`, 3 * h),
-          denseBias: await bias(`${layer}.attention.dense.bias`, h),
-        }),
-        mlpNorm: await layerNorm(`${layer}.post_attention_layernorm`),
-        up: await matrix(`${layer}.mlp.dense_h_to_4h.weight`, f, h),
-        upBias: await bias(`${layer}.mlp.dense_h_to_4h.bias`, f),
-        down: await matrix(`${layer}.mlp.dense_4h_to_h.weight`, h, f),
-        downBias: await bias(`${layer}.mlp.dense_4h_to_h.bias`, h),
-      });
+      layers.push(
+        await builder.unit(`layers.${i}`, async () => ({
+          attentionNorm: await layerNorm(`${layer}.input_layernorm`),
+          qkv: await matrix(`${layer}.attention.query_key_value.weight`, 3 * h, h),
+          dense: await matrix(`${layer}.attention.dense.weight`, h, h),
+          ...(spec.attentionBias && {
+            qkvBias: await bias(`${layer}.attention.query_key_value.bias`, 3 * h),
+            denseBias: await bias(`${layer}.attention.dense.bias`, h),
+          }),
+          mlpNorm: await layerNorm(`${layer}.post_attention_layernorm`),
+          up: await matrix(`${layer}.mlp.dense_h_to_4h.weight`, f, h),
+          upBias: await bias(`${layer}.mlp.dense_h_to_4h.bias`, f),
+          down: await matrix(`${layer}.mlp.dense_4h_to_h.weight`, h, f),
+          downBias: await bias(`${layer}.mlp.dense_4h_to_h.bias`, h),
+        })),
+      );
     }
-    const finalNorm = await layerNorm('gpt_neox.final_layer_norm');
-    const head = spec.tiedEmbeddings ? table : await matrix('embed_out.weight', v, h);
-    return new GptNeox(spec, computeType, builder.parameters, table, layers, finalNorm, head);
+    const end = tied
+      ? { finalNorm: first.finalNorm!, head: first.table, unit: first.unit }
+      : await builder.unit('head', async () => ({
+          finalNorm: await finalNorm(),
+          head: await matrix('embed_out.weight', v, h),
+        }));
+    const units = new UnitSequence([first.unit, ...layers.map(layer => layer.unit), end.unit], sharding);
+    return new GptNeox(spec, computeType, units, first.table, layers, end.finalNorm, end.head);
   }
 
   override hidden(graph: Graph, input: ModelInput): Variable {
@@ -85,13 +105,17 @@ export class GptNeox extends CausalLM {
       return linear(graph, gelu(graph, up, geluKind), layer.down, layer.downBias);
     };
 
-    let x = embedding(graph, input.tokens, this.embedding);
+    const [first, ...visits] = this.units.visits;
+    const last = visits.pop()!;
+    let x = graph.within(first!, () => embedding(graph, input.tokens, this.embedding));
     for (const [index, layer] of this.layers.entries()) {
-      x = graph.block(x, (graph, x) => {
+      const block = (graph: Graph, x: Variable): Variable => {
         const y = residual(graph, x, attend(graph, x, layer, index));
         return residual(graph, y, feedForward(graph, this.spec.parallelResidual ? x : y, layer));
-      });
+      };
+      x = graph.within(visits[index]!, () => graph.block(x, block));
     }
+    graph.enter(last);
     return norm(graph, x, this.finalNorm, this.computeType);
   }
 }

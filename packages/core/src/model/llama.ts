@@ -1,7 +1,10 @@
 /** Llama and Mistral: RMS norms, grouped queries, full rotary, SwiGLU; Mistral adds a sliding window. */
 import type { DType } from '@sralign/native';
-import type { Graph, Parameter, Variable } from '../autograd/graph.js';
+import type { Graph, Variable } from '../autograd/graph.js';
 import { embedding, linear, type NormParameters, norm, residual, swiglu } from '../autograd/ops.js';
+import type { Parameter } from '../autograd/parameter.js';
+import { UnitSequence } from '../shard/sequence.js';
+import type { ParameterUnit, ShardingOptions } from '../shard/unit.js';
 import { CausalLM, type ModelInput } from './causal-lm.js';
 import { ParameterBuilder, type ParameterValues } from './parameters.js';
 import type { ModelSpec } from './spec.js';
@@ -23,17 +26,22 @@ export class Llama extends CausalLM {
   private constructor(
     spec: ModelSpec,
     computeType: DType,
-    parameters: readonly Parameter[],
+    units: UnitSequence,
     private readonly embedding: Parameter,
     private readonly layers: readonly Layer[],
     private readonly finalNorm: NormParameters,
     head: Parameter,
   ) {
-    super(spec, computeType, parameters, head);
+    super(spec, computeType, units, head);
   }
 
-  static async create(spec: ModelSpec, values: ParameterValues, computeType: DType): Promise<Llama> {
-    const builder = new ParameterBuilder(values, computeType);
+  static async create(
+    spec: ModelSpec,
+    values: ParameterValues,
+    computeType: DType,
+    sharding: ShardingOptions,
+  ): Promise<Llama> {
+    const builder = new ParameterBuilder(values, computeType, sharding);
     const { hiddenSize: h, feedForwardSize: f, vocabularySize: v } = spec;
     const queryWidth = spec.heads.heads * spec.heads.headDim;
     const kvWidth = spec.heads.kvHeads * spec.heads.headDim;
@@ -42,8 +50,13 @@ export class Llama extends CausalLM {
       epsilon: spec.normEpsilon,
     });
 
-    const table = await builder.matrix('model.embed_tokens.weight', h, ['model.embed_tokens.weight', v]);
-    const layers: Layer[] = [];
+    const tied = spec.tiedEmbeddings;
+    const finalNorm = (): Promise<NormParameters> => rmsNorm('model.norm');
+    const first = await builder.unit(tied ? 'ends' : 'embedding', async () => ({
+      table: await builder.table('model.embed_tokens.weight', v, h, tied),
+      finalNorm: tied ? await finalNorm() : null,
+    }));
+    const layers: (Layer & { readonly unit: ParameterUnit })[] = [];
     for (let i = 0; i < spec.layers; i++) {
       const layer = `model.layers.${i}`;
       const attention = `${layer}.self_attn`;
@@ -57,34 +70,39 @@ export class Llama extends CausalLM {
         [`${mlp}.gate_proj.${suffix}`, f],
         [`${mlp}.up_proj.${suffix}`, f],
       ];
-      layers.push({
-        attentionNorm: await rmsNorm(`${layer}.input_layernorm`),
-        qkv: await builder.matrix(`${attention}.qkv.weight`, h, ...qkvParts('weight')),
-        output: await builder.matrix(`${attention}.o_proj.weight`, queryWidth, [
-          `${attention}.o_proj.weight`,
-          h,
-        ]),
-        ...(spec.attentionBias && {
-          qkvBias: await builder.vector(`${attention}.qkv.bias`, 'bias', ...qkvParts('bias')),
-          outputBias: await builder.vector(`${attention}.o_proj.bias`, 'bias', [
-            `${attention}.o_proj.bias`,
+      layers.push(
+        await builder.unit(`layers.${i}`, async () => ({
+          attentionNorm: await rmsNorm(`${layer}.input_layernorm`),
+          qkv: await builder.matrix(`${attention}.qkv.weight`, h, ...qkvParts('weight')),
+          output: await builder.matrix(`${attention}.o_proj.weight`, queryWidth, [
+            `${attention}.o_proj.weight`,
             h,
           ]),
-        }),
-        mlpNorm: await rmsNorm(`${layer}.post_attention_layernorm`),
-        gateUp: await builder.matrix(`${mlp}.gate_up.weight`, h, ...gateUpParts('weight')),
-        down: await builder.matrix(`${mlp}.down_proj.weight`, f, [`${mlp}.down_proj.weight`, h]),
-        ...(spec.mlpBias && {
-          gateUpBias: await builder.vector(`${mlp}.gate_up.bias`, 'bias', ...gateUpParts('bias')),
-          downBias: await builder.vector(`${mlp}.down_proj.bias`, 'bias', [`${mlp}.down_proj.bias`, h]),
-        }),
-      });
+          ...(spec.attentionBias && {
+            qkvBias: await builder.vector(`${attention}.qkv.bias`, 'bias', ...qkvParts('bias')),
+            outputBias: await builder.vector(`${attention}.o_proj.bias`, 'bias', [
+              `${attention}.o_proj.bias`,
+              h,
+            ]),
+          }),
+          mlpNorm: await rmsNorm(`${layer}.post_attention_layernorm`),
+          gateUp: await builder.matrix(`${mlp}.gate_up.weight`, h, ...gateUpParts('weight')),
+          down: await builder.matrix(`${mlp}.down_proj.weight`, f, [`${mlp}.down_proj.weight`, h]),
+          ...(spec.mlpBias && {
+            gateUpBias: await builder.vector(`${mlp}.gate_up.bias`, 'bias', ...gateUpParts('bias')),
+            downBias: await builder.vector(`${mlp}.down_proj.bias`, 'bias', [`${mlp}.down_proj.bias`, h]),
+          }),
+        })),
+      );
     }
-    const finalNorm = await rmsNorm('model.norm');
-    const head = spec.tiedEmbeddings
-      ? table
-      : await builder.matrix('lm_head.weight', h, ['lm_head.weight', v]);
-    return new Llama(spec, computeType, builder.parameters, table, layers, finalNorm, head);
+    const end = tied
+      ? { finalNorm: first.finalNorm!, head: first.table, unit: first.unit }
+      : await builder.unit('head', async () => ({
+          finalNorm: await finalNorm(),
+          head: await builder.matrix('lm_head.weight', h, ['lm_head.weight', v]),
+        }));
+    const units = new UnitSequence([first.unit, ...layers.map(layer => layer.unit), end.unit], sharding);
+    return new Llama(spec, computeType, units, first.table, layers, end.finalNorm, end.head);
   }
 
   override hidden(graph: Graph, input: ModelInput): Variable {
@@ -107,13 +125,17 @@ export class Llama extends CausalLM {
       return linear(graph, swiglu(graph, gateUp), layer.down, layer.downBias);
     };
 
-    let x = embedding(graph, input.tokens, this.embedding);
+    const [first, ...visits] = this.units.visits;
+    const last = visits.pop()!;
+    let x = graph.within(first!, () => embedding(graph, input.tokens, this.embedding));
     for (const [index, layer] of this.layers.entries()) {
-      x = graph.block(x, (graph, x) => {
+      const block = (graph: Graph, x: Variable): Variable => {
         const y = residual(graph, x, attend(graph, x, layer, index));
         return residual(graph, y, feedForward(graph, y, layer));
-      });
+      };
+      x = graph.within(visits[index]!, () => graph.block(x, block));
     }
+    graph.enter(last);
     return norm(graph, x, this.finalNorm, this.computeType);
   }
 }

@@ -1,10 +1,12 @@
-/** From a Hugging Face folder to a model in memory. */
+/** From a Hugging Face folder or a training checkpoint to a model in memory. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DType, Tensor } from '@sralign/native';
+import { type DType, SOLO } from '@sralign/native';
 import { ModelError } from '../errors.js';
 import { readJsonFile } from '../hf/folder.js';
-import { hasNonFinite, openWeights, readTensorBytes, type TensorEntry } from '../hf/safetensors.js';
+import { fillValues } from '../shard/fill.js';
+import { openCheckpoint, type SavedTensor, type SavedTensors } from '../shard/saved-tensors.js';
+import type { ShardingOptions } from '../shard/unit.js';
 import type { CausalLM } from './causal-lm.js';
 import { GptNeox } from './gpt-neox.js';
 import { Llama } from './llama.js';
@@ -16,37 +18,65 @@ export interface LoadModelOptions {
   readonly dtype?: DType;
   /** Draw the weights from this seed instead of reading them; the folder then needs only config.json. */
   readonly randomSeed?: number;
+  /** The ranks that share the parameters, each of which calls this; by default one. */
+  readonly sharding?: ShardingOptions;
 }
 
 /**
  * Loads a GPT-NeoX, Llama or Mistral model: `config.json` and `model.safetensors`, or shards with
- * `model.safetensors.index.json`; weights in f32, f16 or bf16.
+ * `model.safetensors.index.json`; weights in f32, f16 or bf16. A sharded checkpoint (shard/shards-file.ts) is loaded by any
+ * number of ranks.
  *
- * @throws ModelError for a missing or damaged file, an unsupported architecture, a missing or misshapen tensor, NaN
+ * @throws ModelError for a missing or damaged file, an unsupported architecture, a missing or misshapen tensor, NaN;
+ *   CheckpointError naming the shard that is missing or damaged
  */
 export async function loadModel(folder: string, options: LoadModelOptions = {}): Promise<CausalLM> {
-  const spec = await readModelSpec(folder);
-  const values =
-    options.randomSeed === undefined
-      ? await checkpointValues(folder)
-      : randomValues(spec.initializerRange, options.randomSeed);
-  return createModel(spec, values, options.dtype ?? 'f32');
+  const { dtype = 'f32', randomSeed, sharding = { communicator: SOLO, sharding: 'none' } } = options;
+  const { communicator } = sharding;
+  const file = join(folder, 'config.json');
+  // The first rank's: where hosts share no file system, a checkpoint has it only on the first rank's.
+  const [config] = communicator.exchange(communicator.rank === 0 ? await readConfig(folder) : null);
+  const spec = parseModelSpec(config, file);
+  if (randomSeed !== undefined) {
+    return createModel(spec, randomValues(spec.initializerRange, randomSeed), dtype, sharding);
+  }
+  const weights = await (await openCheckpoint(folder, communicator)).weights();
+  const model = await createModel(spec, LEFT_OPEN, dtype, sharding);
+  try {
+    await fillValues(model.units.flats, name => storedAs(name, weights, folder));
+    model.units.invalidate();
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
 }
+
+/** Values that are filled in when the model is there, so that a rank reads its own part of them only. */
+const LEFT_OPEN: ParameterValues = { fill: () => {} };
 
 /** Reads and checks the `config.json` of a model folder. */
 export async function readModelSpec(folder: string): Promise<ModelSpec> {
+  return parseModelSpec(await readConfig(folder), join(folder, 'config.json'));
+}
+
+async function readConfig(folder: string): Promise<unknown> {
   if (!(await stat(folder).catch(() => null))?.isDirectory()) {
     throw new ModelError('The model folder does not exist.', { file: folder });
   }
-  const file = join(folder, 'config.json');
-  return parseModelSpec(await readJsonFile(file), file);
+  return readJsonFile(join(folder, 'config.json'));
 }
 
 /** Builds the model of a spec with values from any source. */
-export function createModel(spec: ModelSpec, values: ParameterValues, computeType: DType): Promise<CausalLM> {
+export function createModel(
+  spec: ModelSpec,
+  values: ParameterValues,
+  computeType: DType,
+  sharding: ShardingOptions = { communicator: SOLO, sharding: 'none' },
+): Promise<CausalLM> {
   return spec.modelType === 'gpt_neox'
-    ? GptNeox.create(spec, values, computeType)
-    : Llama.create(spec, values, computeType);
+    ? GptNeox.create(spec, values, computeType, sharding)
+    : Llama.create(spec, values, computeType, sharding);
 }
 
 /** Names under which checkpoints store the same tensor, ours first. */
@@ -57,55 +87,13 @@ function storedNames(name: string): string[] {
   return [name, name.replace(/^(gpt_neox|model)\./, '')];
 }
 
-const ELEMENT_TYPES: Readonly<Record<string, 'f32' | 'f16' | 'bf16'>> = {
-  F32: 'f32',
-  F16: 'f16',
-  BF16: 'bf16',
-};
-
-async function checkpointValues(folder: string): Promise<ParameterValues> {
-  const weights = await openWeights(folder);
-  return {
-    async fill(name, target) {
-      const stored = storedNames(name).find(candidate => weights.has(candidate));
-      if (stored === undefined) {
-        throw new ModelError('The checkpoint does not have this tensor.', {
-          file: folder,
-          field: name,
-          hint: 'Check that config.json belongs to these weights.',
-        });
-      }
-      await fillFromEntry(weights.get(stored)!, target);
-    },
-  };
-}
-
-/**
- * Copies a stored tensor into an f32 tensor of the same shape.
- *
- * @throws ModelError when the shape or type does not fit, or a value is NaN or infinite
- */
-export async function fillFromEntry(entry: TensorEntry, target: Tensor): Promise<void> {
-  const where = { file: entry.file, field: entry.name };
-  const type = ELEMENT_TYPES[entry.dtype];
-  if (type === undefined) {
-    throw new ModelError(`Weights of type ${entry.dtype} are not supported.`, {
-      ...where,
-      hint: 'Convert the checkpoint to F32, F16 or BF16.',
-    });
-  }
-  if (entry.shape.join() !== target.shape.join()) {
-    throw new ModelError(
-      `The tensor has shape [${entry.shape.join(', ')}], but config.json asks for [${target.shape.join(', ')}].`,
-      { ...where, hint: 'Check vocab_size and the other sizes in config.json.' },
-    );
-  }
-  const bytes = await readTensorBytes(entry);
-  if (hasNonFinite(bytes, entry.dtype)) {
-    throw new ModelError('The tensor holds NaN or infinite values.', {
-      ...where,
-      hint: 'The checkpoint is damaged or its training diverged; use an earlier one.',
-    });
-  }
-  target.write(bytes, type);
+/** @throws ModelError when there is no such tensor */
+function storedAs(name: string, weights: SavedTensors, folder: string): SavedTensor {
+  const stored = storedNames(name).find(candidate => weights.has(candidate));
+  if (stored !== undefined) return weights.get(stored)!;
+  throw new ModelError('The checkpoint does not have this tensor.', {
+    file: folder,
+    field: name,
+    hint: 'Check that config.json belongs to these weights.',
+  });
 }

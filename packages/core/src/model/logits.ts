@@ -7,7 +7,8 @@ import type { CausalLM } from './causal-lm.js';
 export function sequenceLogits(model: CausalLM, tokens: ArrayLike<number>): Float32Array {
   using _scope = new Scope();
   const length = tokens.length;
-  const hidden = model.hidden(new Graph('inference'), {
+  using graph = new Graph('inference');
+  const hidden = model.hidden(graph, {
     tokens: Tensor.from(Int32Array.from(tokens), [length]),
     positions: Tensor.from(
       Int32Array.from({ length }, (_, i) => i),

@@ -3,7 +3,9 @@
  * matrices that are multiplied together (q, k, v; gate, up) fused along their rows.
  */
 import { type DType, fillNormal, Tensor } from '@sralign/native';
-import { Parameter, type ParameterSource } from '../autograd/graph.js';
+import { Parameter, type ParameterSource } from '../autograd/parameter.js';
+import type { Gathered } from '../shard/flat.js';
+import { ParameterUnit, type ShardingOptions, type UnitPart } from '../shard/unit.js';
 
 /** Where the values of parameters come from: a checkpoint, or random numbers. */
 export interface ParameterValues {
@@ -14,52 +16,69 @@ export interface ParameterValues {
 /** What a parameter is, for random initialisation: matrices are normal, biases 0, norm weights 1. */
 export type ParameterKind = 'matrix' | 'bias' | 'norm';
 
+/** Rows of a parameter that are one tensor of the checkpoint: its name there and their number. */
+type Part = readonly [name: string, rows: number];
+
 export class ParameterBuilder {
-  readonly parameters: Parameter[] = [];
+  private unitParts: UnitPart[] = [];
+  private current: ParameterUnit | null = null;
 
   constructor(
     private readonly values: ParameterValues,
     private readonly computeType: DType,
+    private readonly sharding: ShardingOptions,
   ) {}
 
+  /** Makes a unit of the parameters that `build` makes; only one unit's values are ever whole in memory. */
+  async unit<T>(name: string, build: () => Promise<T>): Promise<T & { readonly unit: ParameterUnit }> {
+    const unit = new ParameterUnit(name, this.sharding);
+    this.current = unit;
+    this.unitParts = [];
+    try {
+      const built = await build();
+      unit.fill(this.unitParts);
+      return { ...built, unit };
+    } finally {
+      for (const { initial } of this.unitParts) initial.dispose();
+    }
+  }
+
   /** A matrix [sum of rows, columns] made of the named parts, which stand under each other. */
-  async matrix(
-    name: string,
-    columns: number,
-    ...parts: readonly (readonly [string, number])[]
-  ): Promise<Parameter> {
-    const rows = parts.reduce((total, [, partRows]) => total + partRows, 0);
-    return this.add(name, [rows, columns], parts, 'matrix', this.computeType === 'bf16');
+  async matrix(name: string, columns: number, ...parts: readonly Part[]): Promise<Parameter> {
+    return this.add(name, [columns], parts, 'matrix', this.computeType === 'bf16' ? 'bf16' : 'f32');
+  }
+
+  /** The embedding table [rows, columns], whose rows become the f32 residual stream. @param tied it is the output matrix too */
+  async table(name: string, rows: number, columns: number, tied: boolean): Promise<Parameter> {
+    const gathered = tied && this.computeType === 'bf16' ? 'both' : 'f32';
+    return this.add(name, [columns], [[name, rows]], 'matrix', gathered);
   }
 
   /** A vector [sum of lengths] made of the named parts. */
-  async vector(
-    name: string,
-    kind: 'bias' | 'norm',
-    ...parts: readonly (readonly [string, number])[]
-  ): Promise<Parameter> {
-    const length = parts.reduce((total, [, partLength]) => total + partLength, 0);
-    return this.add(name, [length], parts, kind, false);
+  async vector(name: string, kind: 'bias' | 'norm', ...parts: readonly Part[]): Promise<Parameter> {
+    return this.add(name, [], parts, kind, 'f32');
   }
 
   private async add(
     name: string,
-    shape: readonly number[],
-    parts: readonly (readonly [string, number])[],
+    rowShape: readonly number[],
+    parts: readonly Part[],
     kind: ParameterKind,
-    computeCopy: boolean,
+    gathered: Gathered,
   ): Promise<Parameter> {
-    const value = Tensor.empty(shape);
     const sources: ParameterSource[] = [];
-    let start = 0;
+    let end = 0;
     for (const [source, rows] of parts) {
-      using target = value.rows(start, start + rows);
-      await this.values.fill(source, target, kind);
-      sources.push({ name: source, start, end: start + rows });
-      start += rows;
+      sources.push({ name: source, start: end, end: end + rows });
+      end += rows;
     }
-    const parameter = new Parameter(name, value, sources, computeCopy ? Tensor.empty(shape, 'bf16') : null);
-    this.parameters.push(parameter);
+    const initial = Tensor.empty([end, ...rowShape]);
+    const parameter = new Parameter(name, initial.shape, sources, this.current!);
+    this.unitParts.push({ parameter, initial, gathered });
+    for (const source of sources) {
+      using target = initial.rows(source.start, source.end);
+      await this.values.fill(source.name, target, kind);
+    }
     return parameter;
   }
 }

@@ -1,16 +1,19 @@
 /** From a model in memory to a Hugging Face folder that transformers opens unchanged. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type Tensor, unscoped } from '@sralign/native';
 import { writeFileAtomic } from '../files.js';
 import { copyTokenizerFiles, readJsonFile } from '../hf/folder.js';
 import { type StoredTensor, writeModelWeights } from '../hf/safetensors-writer.js';
 import type { CausalLM } from './causal-lm.js';
 
 /** Weights above this size are sharded, as transformers does (5 GB). */
-const MAX_SHARD_BYTES = 5_000_000_000;
+export const MAX_SHARD_BYTES = 5_000_000_000;
 
 /**
  * Writes config.json, f32 weights (sharded above 5 GB), and the tokenizer and generation files of `sourceFolder`.
+ *
+ * All ranks call it, and the first writes; it holds one unit of the model at a time besides what it has.
  *
  * @param folder created if missing
  * @param sourceFolder the folder the model's configuration came from
@@ -22,8 +25,21 @@ export async function saveModel(
   sourceFolder: string,
   tokenizerFolder = sourceFolder,
 ): Promise<void> {
+  if (model.units.communicator.rank > 0) {
+    for (const { bytes } of storedTensors(model)) bytes();
+    return;
+  }
   await mkdir(folder, { recursive: true });
   await writeModelWeights(folder, storedTensors(model), { maxShardBytes: MAX_SHARD_BYTES });
+  await writeModelCompanions(folder, sourceFolder, tokenizerFolder);
+}
+
+/** Writes what a model folder has beside the weights: config.json, tokenizer and generation files. */
+export async function writeModelCompanions(
+  folder: string,
+  sourceFolder: string,
+  tokenizerFolder = sourceFolder,
+): Promise<void> {
   await copyTokenizerFiles(sourceFolder, folder);
   if (tokenizerFolder !== sourceFolder) await copyTokenizerFiles(tokenizerFolder, folder);
   const config = (await readJsonFile(join(sourceFolder, 'config.json'))) as Record<string, unknown>;
@@ -34,17 +50,30 @@ export async function saveModel(
   );
 }
 
-/** Every tensor under its Hugging Face name; fused matrices are taken apart again. */
+/**
+ * Every tensor under its Hugging Face name; fused matrices are taken apart again. Their bytes are to be asked for in this
+ * order, on all ranks: a unit is gathered for its first tensor and freed after its last.
+ */
 export function* storedTensors(model: CausalLM): Generator<StoredTensor> {
-  for (const { value, sources } of model.parameters) {
-    for (const { name, start, end } of sources) {
+  for (const unit of model.units.units) {
+    let values: Tensor[] | null = null;
+    const sources = unit.parameters.flatMap((parameter, index) =>
+      parameter.sources.map(source => ({ ...source, index, rowShape: parameter.shape.slice(1) })),
+    );
+    for (const [place, { name, start, end, index, rowShape }] of sources.entries()) {
       yield {
         name,
         dtype: 'F32',
-        shape: [end - start, ...value.shape.slice(1)],
+        shape: [end - start, ...rowShape],
         bytes: () => {
-          using part = value.rows(start, end);
-          return part.readBytes();
+          values ??= unscoped(() => unit.gatherValues());
+          using part = values[index]!.rows(start, end);
+          const bytes = part.readBytes();
+          if (place === sources.length - 1) {
+            for (const value of values) value.dispose();
+            values = null;
+          }
+          return bytes;
         },
       };
     }

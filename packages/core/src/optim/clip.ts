@@ -1,12 +1,20 @@
 /** Clipping by the global norm of all gradients, with torch's formula; all of it stays on the device. */
 import * as native from '@sralign/native';
-import { Tensor } from '@sralign/native';
-import type { Parameter } from '../autograd/graph.js';
+import { type Communicator, Tensor } from '@sralign/native';
+import type { FlatParameter } from '../shard/flat.js';
 
-/** L2 norm over every gradient, accumulated in double: f32 [1], owned by the current scope. */
-export function gradientNorm(parameters: readonly Parameter[]): Tensor {
+/**
+ * L2 norm over every gradient on every rank, accumulated in double on each: f32 [1], owned by the current scope.
+ *
+ * @param flats this rank's
+ */
+export function gradientNorm(flats: readonly FlatParameter[], communicator: Communicator): Tensor {
   const norm = Tensor.empty([1]);
-  native.l2Norm({ tensors: parameters.map(parameter => parameter.gradient), norm });
+  native.l2Norm({ tensors: flats.map(flat => flat.gradient), norm });
+  if (flats.every(flat => flat.shards === 1)) return norm;
+  const norms = Tensor.empty([communicator.worldSize]);
+  communicator.allGather(norm, norms).wait();
+  native.l2Norm({ tensors: [norms], norm });
   return norm;
 }
 

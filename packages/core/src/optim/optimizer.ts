@@ -1,6 +1,6 @@
-/** RMSprop and AdamW with torch's semantics, over all parameters in one native call. */
+/** RMSprop and AdamW with torch's semantics, over all of a rank's shards in one native call. */
 import { adamw, rmsprop, Tensor, unscoped } from '@sralign/native';
-import type { Parameter } from '../autograd/graph.js';
+import type { FlatParameter } from '../shard/flat.js';
 
 export interface OptimizerOptions {
   readonly name: 'rmsprop' | 'adamw';
@@ -15,25 +15,30 @@ export interface OptimizerOptions {
   readonly weightDecay: number;
 }
 
-/** Optimizer state that a checkpoint stores: named f32 tensors in the shapes of the parameters. */
-export interface OptimizerState {
-  readonly name: string;
+export type MomentName = 'square_average' | 'first_moment' | 'second_moment';
+
+/** What an optimizer remembers of one flat parameter. */
+export interface Moment {
+  readonly name: MomentName;
+  readonly flat: FlatParameter;
+  /** f32, in the shape of the flat's shard. */
   readonly tensor: Tensor;
 }
 
 export class Optimizer {
   /** Updates done so far. */
   steps = 0;
-  private readonly moments: readonly (readonly Tensor[])[];
-  private readonly momentNames: readonly string[];
+  readonly moments: readonly Moment[];
 
+  /** @param flats what this rank updates; the other ranks have the rest */
   constructor(
-    private readonly parameters: readonly Parameter[],
+    private readonly flats: readonly FlatParameter[],
     private readonly options: OptimizerOptions,
   ) {
-    this.momentNames = options.name === 'rmsprop' ? ['square_average'] : ['first_moment', 'second_moment'];
+    const names: MomentName[] =
+      options.name === 'rmsprop' ? ['square_average'] : ['first_moment', 'second_moment'];
     this.moments = unscoped(() =>
-      this.momentNames.map(() => parameters.map(parameter => Tensor.zeros(parameter.value.shape))),
+      names.flatMap(name => flats.map(flat => ({ name, flat, tensor: Tensor.zeros(flat.value.shape) }))),
     );
   }
 
@@ -46,12 +51,14 @@ export class Optimizer {
     this.steps++;
     const { alpha, beta1, beta2, epsilon, weightDecay } = this.options;
     const tensors = {
-      parameters: this.parameters.map(parameter => parameter.value),
-      gradients: this.parameters.map(parameter => parameter.gradient),
-      computeWeights: this.parameters.map(parameter => parameter.computeCopy),
+      parameters: this.flats.map(flat => flat.value),
+      gradients: this.flats.map(flat => flat.gradient),
+      computeWeights: this.flats.map(flat => flat.computeCopy),
       gradientScale,
     };
-    const [first, second] = this.moments as [Tensor[], Tensor[]];
+    const moments = this.moments.map(({ tensor }) => tensor);
+    const first = moments.slice(0, this.flats.length);
+    const second = moments.slice(this.flats.length);
     if (this.options.name === 'rmsprop') {
       rmsprop({
         ...tensors,
@@ -76,16 +83,7 @@ export class Optimizer {
     }
   }
 
-  /** The state tensors under names like `square_average.<parameter>`. */
-  *state(): Generator<OptimizerState> {
-    for (const [kind, name] of this.momentNames.entries()) {
-      for (const [index, parameter] of this.parameters.entries()) {
-        yield { name: `${name}.${parameter.name}`, tensor: this.moments[kind]![index]! };
-      }
-    }
-  }
-
   dispose(): void {
-    for (const tensors of this.moments) for (const tensor of tensors) tensor.dispose();
+    for (const { tensor } of this.moments) tensor.dispose();
   }
 }

@@ -19,7 +19,9 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { PairTokens, View } from '../batch/pack.js';
+import { type Communicator, SOLO } from '@sralign/native';
+import { balancedRounds } from '../batch/balance.js';
+import { type PairTokens, packedTokens, type View } from '../batch/pack.js';
 import { CheckpointError, RunError } from '../errors.js';
 import { scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -43,16 +45,21 @@ export class ReferenceCache {
   private readonly entries = new Map<string, AnswerLogps>();
 
   /**
-   * Opens or creates the cache of a reference model.
+   * Opens or creates the cache of a reference model. With several ranks the first has the file; what it holds, and what
+   * the ranks compute, all of them know.
    *
    * @param modelKey hash of the weights and compute type (reference/key.ts)
    * @throws CheckpointError when the file was made for another model or cannot be read
    */
-  constructor(folder: string, modelKey: string) {
+  constructor(
+    folder: string,
+    modelKey: string,
+    private readonly communicator: Communicator = SOLO,
+  ) {
     this.file = join(folder, `${modelKey.slice(0, 16)}.jsonl`);
-    mkdirSync(folder, { recursive: true });
-    if (existsSync(this.file)) this.read(modelKey);
-    if (!existsSync(this.file)) this.append(`${JSON.stringify({ format: FORMAT, model: modelKey })}\n`);
+    if (communicator.rank === 0) this.open(folder, modelKey);
+    if (communicator.worldSize === 1) return;
+    for (const [key, entry] of communicator.exchange([...this.entries])[0]!) this.entries.set(key, entry);
   }
 
   /** The entries of a request in its order, or undefined where one has not been computed. */
@@ -61,7 +68,7 @@ export class ReferenceCache {
   }
 
   /**
-   * Computes what is missing, `batchPairs` at a time, and appends it to the file.
+   * Computes what is missing, `batchPairs` at a time on every rank, and appends it to the file.
    *
    * @param onBatch called after each batch with the number of pairs done; may wait, to let other work run
    * @returns the request's entries, in its order
@@ -73,29 +80,32 @@ export class ReferenceCache {
     batchPairs: number,
     onBatch: (donePairs: number) => Promise<void>,
   ): Promise<AnswerLogps[]> {
+    const { communicator } = this;
     const missing = request.pairs.filter(pair => !this.entries.has(entryKey(pair, request)));
-    for (let start = 0; start < missing.length; start += batchPairs) {
-      const batch = missing.slice(start, start + batchPairs);
-      const logps = scorePairs(model, batch, request.view, 'both', request.sharedAugmentation);
-      const lines = batch.map((pair, i) => {
-        const entry = { chosen: logps[2 * i]!, rejected: logps[2 * i + 1]! };
-        const key = entryKey(pair, request);
-        if (!Number.isFinite(entry.chosen) || !Number.isFinite(entry.rejected)) {
+    let donePairs = request.pairs.length - missing.length;
+    const tokensOf = (pair: PairTokens): number => packedTokens(pair, request.view, 'both');
+    for (const round of balancedRounds(missing, communicator.worldSize, batchPairs, tokensOf)) {
+      const own = round[communicator.rank]!;
+      if (own.length === 0) model.units.emptyPass(false);
+      const computed = communicator.exchange(own.length === 0 ? [] : score(model, own, request)).flat();
+      const lines = computed.map(([key, entry]) => {
+        if (entry.chosen === null || entry.rejected === null) {
           throw new RunError('The reference model gives a log-prob that is not finite.', {
             hint: 'Check its weights, or compute with training.dtype f32.',
           });
         }
-        this.entries.set(key, entry);
+        this.entries.set(key, { chosen: entry.chosen, rejected: entry.rejected });
         return JSON.stringify({ pair: key, ...entry });
       });
-      this.append(`${lines.join('\n')}\n`);
-      await onBatch(request.pairs.length - missing.length + start + batch.length);
+      if (communicator.rank === 0) this.append(`${lines.join('\n')}\n`);
+      donePairs += round.flat().length;
+      await onBatch(donePairs);
     }
     return this.lookup(request) as AnswerLogps[];
   }
 
   /**
-   * Recomputes a few entries and compares.
+   * Recomputes a few entries and compares; all ranks do the same.
    *
    * @throws CheckpointError when the cache does not belong to this model or these kernels
    */
@@ -119,6 +129,12 @@ export class ReferenceCache {
         );
       }
     }
+  }
+
+  private open(folder: string, modelKey: string): void {
+    mkdirSync(folder, { recursive: true });
+    if (existsSync(this.file)) this.read(modelKey);
+    if (!existsSync(this.file)) this.append(`${JSON.stringify({ format: FORMAT, model: modelKey })}\n`);
   }
 
   private read(modelKey: string): void {
@@ -172,6 +188,20 @@ export class ReferenceCache {
       closeSync(descriptor);
     }
   }
+}
+
+/** log pi_ref of pairs under their keys; null where it is not finite. */
+function score(
+  model: CausalLM,
+  pairs: readonly PairTokens[],
+  request: ReferenceRequest,
+): [string, { chosen: number | null; rejected: number | null }][] {
+  const logps = scorePairs(model, pairs, request.view, 'both', request.sharedAugmentation);
+  const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
+  return pairs.map((pair, i) => [
+    entryKey(pair, request),
+    { chosen: finite(logps[2 * i]!), rejected: finite(logps[2 * i + 1]!) },
+  ]);
 }
 
 /** Hash of the tokens that the two log-probs depend on. */

@@ -1,5 +1,7 @@
 /** What a run reports while it goes on. Core never prints; the command line and other programs listen. */
 import type { ReadReport } from '../data/rows.js';
+import type { Overlap } from '../shard/trace.js';
+import type { Sharding } from '../shard/unit.js';
 
 export type TrainEvent =
   | {
@@ -10,6 +12,9 @@ export type TrainEvent =
       readonly evalPairs: number;
       readonly totalSteps: number;
       readonly parameters: number;
+      /** Name of the host of every rank. */
+      readonly hosts: readonly string[];
+      readonly sharding: Sharding;
       readonly device: string;
       readonly dtype: string;
       readonly threads: number;
@@ -28,6 +33,7 @@ export type TrainEvent =
       readonly metrics: Readonly<Record<string, number>>;
     }
   | { readonly type: 'evaluate'; readonly step: number; readonly metrics: Readonly<Record<string, number>> }
+  | ({ readonly type: 'trace'; readonly step: number; readonly file: string } & Overlap)
   | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }
   | {
       readonly type: 'end';

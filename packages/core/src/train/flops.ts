@@ -7,6 +7,7 @@ import { type DType, linear, Scope, synchronize, Tensor } from '@sralign/native'
 import { type Answers, type PairTokens, packedTokens, type View } from '../batch/pack.js';
 import { isRefined, type Method } from '../loss/preference.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import type { ModelSpec } from '../model/spec.js';
 
 /**
  * FLOPs of a training step: forward and twice that backward, and the augmented forward of the refined methods.
@@ -32,19 +33,26 @@ function forwardFlops(
   answers: Answers,
   sharedTokens: number,
 ): number {
-  const { hiddenSize, vocabularySize, layers, feedForwardSize, heads, activation } = model.spec;
-  const queryWidth = heads.heads * heads.headDim;
-  const qkvWidth = queryWidth + 2 * heads.kvHeads * heads.headDim;
-  const feedForwardMatrices = activation === 'swiglu' ? 3 : 2;
-  const layerWeights = hiddenSize * (qkvWidth + queryWidth + feedForwardMatrices * feedForwardSize);
   let tokens = sharedTokens;
   let rows = 0;
   for (const pair of pairs) {
     tokens += packedTokens(pair, view, answers);
     rows += pair.chosen.length + (answers === 'both' ? pair.rejected.length - 1 : 0);
   }
-  return 2 * (layers * layerWeights * tokens + vocabularySize * hiddenSize * rows);
+  return tokens * blockFlops(model.spec) + rows * headFlops(model.spec);
 }
+
+/** Forward FLOPs of the blocks' linear layers per token. */
+export function blockFlops({ hiddenSize, layers, feedForwardSize, heads, activation }: ModelSpec): number {
+  const queryWidth = heads.heads * heads.headDim;
+  const qkvWidth = queryWidth + 2 * heads.kvHeads * heads.headDim;
+  const feedForwardMatrices = activation === 'swiglu' ? 3 : 2;
+  return 2 * layers * hiddenSize * (qkvWidth + queryWidth + feedForwardMatrices * feedForwardSize);
+}
+
+/** Forward FLOPs of the output matrix per row. */
+export const headFlops = ({ vocabularySize, hiddenSize }: ModelSpec): number =>
+  2 * vocabularySize * hiddenSize;
 
 /** FLOP/s of a square product in the compute type: the best of a few, at the threads in use. */
 export function measureMatmulFlops(dtype: DType): number {

@@ -30,6 +30,13 @@ export function pairValues(output: PreferenceTensors, given: PreferenceGiven): P
   };
 }
 
+/** The sums of some pairs: what ranks tell each other. */
+export interface PairSums {
+  readonly pairs: number;
+  readonly loss: number;
+  readonly sums: Readonly<Record<string, number>>;
+}
+
 export class PairMetrics {
   private readonly sums = new Map<string, number>();
   private pairs = 0;
@@ -70,16 +77,24 @@ export class PairMetrics {
     }
   }
 
-  /** `loss`, and the mean of everything else over the pairs added. */
-  means(): Record<string, number> {
-    const means: Record<string, number> = { loss: this.loss };
-    for (const [name, sum] of this.sums) means[name] = sum / this.pairs;
-    return means;
+  get total(): PairSums {
+    return { pairs: this.pairs, loss: this.loss, sums: Object.fromEntries(this.sums) };
   }
 
   private sum(name: string, value: number): void {
     this.sums.set(name, (this.sums.get(name) ?? 0) + value);
   }
+}
+
+/** `loss`, and the mean of everything else over the pairs of all `totals`. */
+export function meansOf(totals: readonly PairSums[]): Record<string, number> {
+  const add = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
+  const pairs = add(totals.map(total => total.pairs));
+  const means: Record<string, number> = { loss: add(totals.map(total => total.loss)) };
+  for (const name of Object.keys(totals.find(total => total.pairs > 0)?.sums ?? {})) {
+    means[name] = add(totals.map(({ sums }) => sums[name] ?? 0)) / pairs;
+  }
+  return means;
 }
 
 const answers = (logps: Float32Array, pair: number): AnswerLogps => ({

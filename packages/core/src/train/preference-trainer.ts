@@ -7,6 +7,7 @@
  */
 import { Scope, Tensor } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
+import { balancedRounds } from '../batch/balance.js';
 import { type Answers, type PairTokens, packedTokens, packPairs } from '../batch/pack.js';
 import { RunError } from '../errors.js';
 import { preferenceGradient } from '../loss/gradient.js';
@@ -24,7 +25,7 @@ import { clipFactor, gradientNorm } from '../optim/clip.js';
 import { Optimizer, type OptimizerOptions } from '../optim/optimizer.js';
 import type { AnswerLogps } from '../reference/cache.js';
 import { measureMatmulFlops, stepFlops } from './flops.js';
-import { PairMetrics, pairValues } from './pair-metrics.js';
+import { meansOf, PairMetrics, type PairSums, pairValues } from './pair-metrics.js';
 import { Phases } from './phases.js';
 import { letOthersRun } from './yield.js';
 
@@ -43,7 +44,7 @@ export interface PreferenceTrainerOptions extends PreferenceOptions {
   readonly optimizer: OptimizerOptions;
   /** Gradients are scaled down to this global norm. */
   readonly maxGradNorm: number;
-  /** Pairs that go through the model at once. */
+  /** Pairs that go through the model at once, on every rank. */
   readonly microbatchPairs: number;
   /** Keep only the input of each block for the backward pass and compute its inside again: less memory, more time. */
   readonly activationCheckpointing: boolean;
@@ -67,16 +68,17 @@ export class PreferenceTrainer {
     private readonly sharedAugmentation: Int32Array,
     readonly options: PreferenceTrainerOptions,
   ) {
-    this.optimizer = new Optimizer(model.parameters, options.optimizer);
+    this.optimizer = new Optimizer(model.units.flats, options.optimizer);
     this.answers = options.method === 'sft' ? 'chosen' : 'both';
     this.matmulFlops = measureMatmulFlops(model.computeType);
   }
 
   /**
-   * Trains on a batch: microbatches, accumulation, clipping, update.
+   * Trains on a batch: microbatches, accumulation, clipping, update. Several ranks all call it with the whole batch, and
+   * share the work.
    *
-   * @param signal aborting it ends the step between microbatches
-   * @returns the metrics of the step, before the update
+   * @param signal aborting it ends the step between microbatches; one process only
+   * @returns the metrics of the step, before the update; time and memory are this rank's
    * @throws RunError when the loss or the gradient is not finite, the signal's reason when it is aborted; the weights
    *   are then those before the step
    */
@@ -86,52 +88,61 @@ export class PreferenceTrainer {
     signal?: AbortSignal,
   ): Promise<Record<string, number>> {
     const startMs = performance.now();
+    const { units } = this.model;
     const phases = new Phases();
-    const metrics = new PairMetrics(this.options);
     const weight = 1 / this.lossTerms(pairs);
     const microbatches: Microbatch[] = [];
-    let norm: number;
+    let result: { norm: number; means: Record<string, number> };
     try {
       this.model.zeroGradients();
-      for (let start = 0; start < pairs.length; start += this.options.microbatchPairs) {
-        const end = start + this.options.microbatchPairs;
-        microbatches.push(this.accumulate(pairs.slice(start, end), weight, phases));
+      const rounds = this.rounds(pairs, this.options.microbatchPairs);
+      for (const [index, round] of rounds.entries()) {
+        units.reducing = index === rounds.length - 1;
+        const own = round[units.communicator.rank]!;
+        if (own.length > 0) microbatches.push(this.accumulate(own, weight, phases));
+        else this.emptyMicrobatch();
         await letOthersRun(signal);
       }
-      norm = phases.run('optimizer', () => this.update(learningRate, microbatches, weight, metrics));
+      result = phases.run('optimizer', () => this.update(learningRate, microbatches, weight));
     } finally {
       for (const { output, given } of microbatches) disposeAll(output, given);
     }
     const stepMs = performance.now() - startMs;
     const seconds = stepMs / 1000;
     return {
-      ...metrics.means(),
-      grad_norm: norm,
+      ...result.means,
+      grad_norm: result.norm,
       learning_rate: learningRate,
       tokens_per_second: this.trainedTokens(pairs) / seconds,
-      mfu: this.flops(pairs) / seconds / this.matmulFlops,
+      mfu: this.flops(pairs) / seconds / (this.matmulFlops * units.communicator.worldSize),
       ...phases.metrics(),
+      ...(units.communicator.worldSize > 1 && { 'time/waiting_ms': units.takeWaitedMs() }),
       'time/step_ms': stepMs,
     };
   }
 
   /**
-   * Loss and metrics of pairs without training on them; the augmented view too where its reference is given.
+   * Loss and metrics of pairs without training on them; the augmented view too where its reference is given. Several
+   * ranks all call it with all pairs, and share the work.
    *
-   * @throws the signal's reason when it is aborted
+   * @throws the signal's reason when it is aborted (one process only)
    */
   async evaluate(
     pairs: readonly TrainingPair[],
     batchPairs: number,
     signal?: AbortSignal,
   ): Promise<Record<string, number>> {
+    const { units } = this.model;
     const metrics = new PairMetrics(this.options);
     const weight = 1 / this.lossTerms(pairs);
-    for (let start = 0; start < pairs.length; start += batchPairs) {
-      this.evaluateBatch(pairs.slice(start, start + batchPairs), weight, metrics);
+    const augmented = pairs[0]!.augmentedReference !== null;
+    for (const round of this.rounds(pairs, batchPairs)) {
+      const own = round[units.communicator.rank]!;
+      if (own.length > 0) this.evaluateBatch(own, augmented, weight, metrics);
+      else for (let pass = 0; pass < (augmented ? 2 : 1); pass++) units.emptyPass(false);
       await letOthersRun(signal);
     }
-    return metrics.means();
+    return meansOf(this.share(metrics));
   }
 
   /** Frees the optimizer's state; the model stays. */
@@ -139,15 +150,20 @@ export class PreferenceTrainer {
     this.optimizer.dispose();
   }
 
-  private evaluateBatch(pairs: readonly TrainingPair[], weight: number, metrics: PairMetrics): void {
+  private evaluateBatch(
+    pairs: readonly TrainingPair[],
+    augmented: boolean,
+    weight: number,
+    metrics: PairMetrics,
+  ): void {
     using _scope = new Scope();
-    const given = this.given(pairs, pairs[0]!.augmentedReference !== null);
+    const given = this.given(pairs, augmented);
     const tensors = emptyPreferenceTensors(this.options.method, pairs.length);
     const tokens = pairs.map(pair => pair.tokens);
     const policy = pairLogps(this.model, tokens, 'plain', this.answers, this.sharedAugmentation);
     const output = { ...tensors, policy };
     preferenceLoss(this.options, output, given, weight);
-    this.report({ pairs, output, given }, weight, metrics);
+    metrics.add(pairValues(output, given), weight);
   }
 
   /** Queues one microbatch's gradient; its tensors belong to the caller. */
@@ -162,7 +178,7 @@ export class PreferenceTrainer {
       'plain',
       this.answers,
     );
-    const graph = new Graph(options.activationCheckpointing ? 'checkpointing' : 'recording');
+    using graph = new Graph(options.activationCheckpointing ? 'checkpointing' : 'recording');
     const hidden = phases.run('forward', () => batchHidden(model, graph, batch));
     const output = phases.run('head', () =>
       preferenceGradient(options, hidden, model.head, batch, given, weight),
@@ -172,30 +188,58 @@ export class PreferenceTrainer {
     return { pairs, output, given };
   }
 
-  /** Reads the metrics, clips and updates the weights; returns the norm before clipping. */
+  /** Does for the other ranks what `accumulate` does, where there are not enough pairs for this one. */
+  private emptyMicrobatch(): void {
+    const { units } = this.model;
+    if (isRefined(this.options.method)) units.emptyPass(false);
+    units.emptyPass(true);
+  }
+
+  /** Reads the metrics, clips and updates the weights; `norm` is that before clipping. */
   private update(
     learningRate: number,
     microbatches: readonly Microbatch[],
     weight: number,
-    metrics: PairMetrics,
-  ): number {
+  ): { norm: number; means: Record<string, number> } {
     using _scope = new Scope();
-    const norm = gradientNorm(this.model.parameters);
+    const { units } = this.model;
+    units.finishReductions();
+    const norm = gradientNorm(units.flats, units.communicator);
     const factor = clipFactor(norm, this.options.maxGradNorm);
-    for (const microbatch of microbatches) this.report(microbatch, weight, metrics);
+    const metrics = new PairMetrics(this.options);
+    let failure: string | null = null;
+    for (const { pairs, output, given } of microbatches) {
+      const values = pairValues(output, given);
+      const bad = values.losses.findIndex(loss => !Number.isFinite(loss));
+      if (bad >= 0) failure ??= `The loss of the pair ${pairs[bad]!.source} is ${values.losses[bad]}.`;
+      metrics.add(values, weight);
+    }
+    const totals = this.share(metrics, failure);
     const value = norm.toFloat32Array()[0]!;
     if (!Number.isFinite(value)) throw new RunError(`The gradient norm is ${value}.`);
     this.optimizer.step(learningRate, factor);
-    return value;
+    units.invalidate();
+    return { norm: value, means: meansOf(totals) };
   }
 
-  /** Adds the pairs to the metrics. */
-  private report({ pairs, output, given }: Microbatch, weight: number, metrics: PairMetrics): void {
-    const values = pairValues(output, given);
-    for (const [i, loss] of values.losses.entries()) {
-      if (!Number.isFinite(loss)) throw new RunError(`The loss of the pair ${pairs[i]!.source} is ${loss}.`);
-    }
-    metrics.add(values, weight);
+  /**
+   * The sums of all ranks.
+   *
+   * @throws RunError with the first rank's `failure`, on all ranks
+   */
+  private share(metrics: PairMetrics, failure: string | null = null): PairSums[] {
+    const reports = this.model.units.communicator.exchange({ total: metrics.total, failure });
+    const failed = reports.find(report => report.failure !== null);
+    if (failed !== undefined) throw new RunError(failed.failure!);
+    return reports.map(({ total }) => total);
+  }
+
+  /** Microbatches of every rank. */
+  private rounds(pairs: readonly TrainingPair[], mostPairs: number): TrainingPair[][][] {
+    const { worldSize } = this.model.units.communicator;
+    return balancedRounds(pairs, worldSize, mostPairs, ({ tokens }) =>
+      packedTokens(tokens, 'plain', this.answers),
+    );
   }
 
   /** The tensors belong to the current scope. @param augmented measure the augmented view too */

@@ -1,6 +1,7 @@
 /** From a configuration to everything a run needs: model, encoded pairs and their reference log-probs. */
 import { join } from 'node:path';
-import { type DeviceName, NativeError, setThreads, useDevice } from '@sralign/native';
+import { type Communicator, type DeviceName, NativeError, setThreads, useDevice } from '@sralign/native';
+import { deviceOfRank, joinWorld } from '../comm/world.js';
 import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
 import type { ReadReport } from '../data/rows.js';
@@ -65,13 +66,17 @@ export async function prepareSources(config: Config): Promise<Sources> {
 }
 
 /**
- * Chooses the device, and the number of compute threads: training.threads, OMP_NUM_THREADS, or all that are there.
+ * Chooses the device, and the number of compute threads: training.threads, OMP_NUM_THREADS, or all that are there. Every rank
+ * of a host gets a GPU of its own.
  *
- * @throws ConfigError when the device cannot be used
+ * @returns the device
+ * @throws ConfigError when it cannot be used
  */
-export function configureCompute({ device, threads }: Config['training']): void {
+export function configureCompute({ device: configured, threads }: Config['training']): DeviceName {
+  // The configuration allows no other form.
+  const device = deviceOfRank(configured as DeviceName, joinWorld().localRank);
   try {
-    useDevice(device as DeviceName); // the configuration allows no other form
+    useDevice(device);
   } catch (cause) {
     if (!(cause instanceof NativeError)) throw cause;
     throw new ConfigError(`The device ${device} cannot be used: ${cause.message}.`, {
@@ -80,14 +85,25 @@ export function configureCompute({ device, threads }: Config['training']): void 
     });
   }
   if (threads !== null) setThreads(threads);
+  return device;
 }
 
 /** The model a run starts from. */
-export function loadInitialModel(config: Config, folder: string): Promise<CausalLM> {
+export function loadInitialModel(
+  config: Config,
+  folder: string,
+  communicator: Communicator,
+): Promise<CausalLM> {
   return loadModel(folder, {
     dtype: config.training.dtype,
+    sharding: { communicator, sharding: config.training.sharding },
     ...(config.model.init === 'random' && { randomSeed: config.training.seed }),
   });
+}
+
+/** Pairs that go through the model at once on every rank. */
+export function microbatchPairs({ training }: Config, { worldSize }: Communicator): number {
+  return training.microbatchPairs ?? Math.ceil(training.batchPairs / worldSize);
 }
 
 /** Which views of a data set need reference log-probs. */
@@ -100,6 +116,8 @@ export interface ReferenceViews {
  * Reference log-probs of the data sets, from the cache or computed by the reference model (the initial policy, unless
  * reference.model names another).
  *
+ * The ranks compute them together.
+ *
  * @param initialPolicy the policy at step 0; null when the run resumes and the policy has moved on
  * @param signal aborting it stops between batches; what was computed stays in the cache
  * @throws CheckpointError when the cache does not match; the signal's reason when it is aborted
@@ -109,6 +127,7 @@ export async function attachReference(
   sources: Sources,
   initialPolicy: CausalLM | null,
   datasets: readonly { readonly dataset: EncodedDataset; readonly views: ReferenceViews }[],
+  communicator: Communicator,
   onEvent: (event: TrainEvent) => void,
   signal?: AbortSignal,
 ): Promise<TrainingPair[][]> {
@@ -121,15 +140,20 @@ export async function attachReference(
     : await resolveModelFolder(config.reference.model!, config.model.revision);
   const seed = own && config.model.init === 'random' ? config.training.seed : undefined;
   const cacheFolder = config.reference.cacheFolder ?? join(config.output.folder, 'reference-cache');
-  const cache = new ReferenceCache(cacheFolder, await modelKey(folder, config.training.dtype, seed));
+  const cache = new ReferenceCache(
+    cacheFolder,
+    await modelKey(folder, config.training.dtype, seed),
+    communicator,
+  );
   const borrowed = own ? initialPolicy : null;
   const model =
     borrowed ??
     (await loadModel(folder, {
       dtype: config.training.dtype,
+      sharding: { communicator, sharding: config.training.sharding },
       ...(seed !== undefined && { randomSeed: seed }),
     }));
-  const batchPairs = config.training.microbatchPairs ?? config.training.batchPairs;
+  const batchPairs = microbatchPairs(config, communicator);
   try {
     const result: TrainingPair[][] = [];
     for (const { dataset, views } of datasets) {
@@ -141,7 +165,7 @@ export async function attachReference(
         onEvent({ type: 'reference', donePairs: cached ? totalPairs : 0, totalPairs, cached });
         return cache.fill(model, request, batchPairs, async donePairs => {
           onEvent({ type: 'reference', donePairs, totalPairs, cached: false });
-          await letOthersRun(signal);
+          await letOthersRun(signal, communicator);
         });
       };
       const plain = views.plain ? await logpsOf('plain') : null;

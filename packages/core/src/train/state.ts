@@ -1,9 +1,11 @@
 /**
- * Training checkpoints: a Hugging Face folder (weights in f32) with the optimizer's tensors and the position of the run
- * beside it. Resuming from one continues bit for bit, at the same number of threads.
+ * Training checkpoints. Where the first rank has everything: a Hugging Face folder (weights in f32) with the optimizer's
+ * tensors beside it. Where every rank has a part: a shard of each (shard/shards-file.ts). With both the position of the
+ * run. Resuming from one continues bit for bit, at the same number of ranks and threads.
  */
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { type Communicator, SOLO, type Tensor } from '@sralign/native';
 import { z } from 'zod';
 import { parseConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
@@ -11,15 +13,28 @@ import type { SamplerState } from '../data/sampler.js';
 import { CheckpointError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { readJsonFile } from '../hf/folder.js';
-import { readSafetensorsHeader } from '../hf/safetensors.js';
-import { writeSafetensors } from '../hf/safetensors-writer.js';
+import { type StoredTensor, writeSafetensors } from '../hf/safetensors-writer.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import { fillFromEntry } from '../model/load.js';
-import { saveModel } from '../model/save.js';
-import type { Optimizer } from '../optim/optimizer.js';
+import { saveModel, writeModelCompanions } from '../model/save.js';
+import type { Moment, Optimizer } from '../optim/optimizer.js';
+import { fillShards } from '../shard/fill.js';
+import type { FlatParameter } from '../shard/flat.js';
+import {
+  OPTIMIZER_FILE,
+  openCheckpoint,
+  type SavedTensor,
+  type SavedTensors,
+} from '../shard/saved-tensors.js';
+import {
+  describeShards,
+  elementsOf,
+  flatTensors,
+  isSharded,
+  SHARDS_FILE,
+  shardFileName,
+} from '../shard/shards-file.js';
 import type { Sources } from './prepare.js';
 
-const OPTIMIZER_FILE = 'optimizer.safetensors';
 const STATE_FILE = 'trainer-state.json';
 
 export interface TrainerState {
@@ -33,24 +48,69 @@ const stateSchema = z.strictObject({
   sampler: z.strictObject({ epoch: z.int().min(0), position: z.int().min(0) }),
 });
 
-/** Writes weights, optimizer and position into `folder`. */
+/**
+ * Writes weights, optimizer and position into `folder`. All ranks call it, and it is complete when all are done
+ * (`writeFolderTogether`); every rank writes what it has, without talking to the others.
+ *
+ * @throws RunError when the disk refuses
+ */
 export async function saveTrainerState(
   folder: string,
   model: CausalLM,
   optimizer: Optimizer,
   state: TrainerState,
-  sources: Sources,
+  { modelFolder, tokenizerFolder }: Pick<Sources, 'modelFolder' | 'tokenizerFolder'>,
 ): Promise<void> {
-  await saveModel(model, folder, sources.modelFolder, sources.tokenizerFolder);
-  const tensors = [...optimizer.state()].map(({ name, tensor }) => ({
+  const { units, communicator, flats } = model.units;
+  const sharded = isSharded(flats);
+  if (sharded) await writeShard(folder, flats, optimizer.moments, communicator);
+  if (communicator.rank > 0) return;
+  if (sharded) {
+    const names = new Set(optimizer.moments.map(({ name }) => name));
+    await writeJson(join(folder, SHARDS_FILE), describeShards(units, [...names]));
+    await writeModelCompanions(folder, modelFolder, tokenizerFolder);
+  } else {
+    await saveModel(model, folder, modelFolder, tokenizerFolder);
+    await writeSafetensors(join(folder, OPTIMIZER_FILE), momentTensors(optimizer.moments));
+  }
+  await writeJson(join(folder, STATE_FILE), state);
+}
+
+const writeJson = (file: string, value: unknown): Promise<void> =>
+  writeFileAtomic(file, `${JSON.stringify(value, null, 2)}\n`);
+
+/** One rank's file. */
+async function writeShard(
+  folder: string,
+  flats: readonly FlatParameter[],
+  moments: readonly Moment[],
+  { rank, worldSize }: Communicator,
+): Promise<void> {
+  const stored = (name: string, tensor: Tensor): StoredTensor => ({
     name,
-    dtype: 'F32' as const,
+    dtype: 'F32',
     shape: tensor.shape,
     bytes: () => tensor.readBytes(),
-  }));
-  await writeSafetensors(join(folder, OPTIMIZER_FILE), tensors);
-  await writeFileAtomic(join(folder, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`);
+  });
+  await writeSafetensors(join(folder, shardFileName(rank, worldSize)), [
+    ...flats.map(flat => stored(flat.name, flat.value)),
+    ...moments.map(({ name, flat, tensor }) => stored(`${name}.${flat.name}`, tensor)),
+  ]);
 }
+
+/** The moments of a rank that has all of them, under the names of what they belong to. */
+const momentTensors = (moments: readonly Moment[]): StoredTensor[] =>
+  moments.flatMap(({ name: moment, flat, tensor }) =>
+    flatTensors(flat.layout).map(({ name, shape, offset }) => ({
+      name: `${moment}.${name}`,
+      dtype: 'F32',
+      shape,
+      bytes: () => {
+        using part = tensor.rows(offset, offset + elementsOf(shape));
+        return part.readBytes();
+      },
+    })),
+  );
 
 /**
  * Reads the position of a checkpoint.
@@ -67,28 +127,46 @@ export async function readTrainerState(folder: string): Promise<TrainerState> {
   });
 }
 
-/** Fills the optimizer's tensors from a checkpoint and sets its step count. */
-export async function loadOptimizerState(folder: string, optimizer: Optimizer, step: number): Promise<void> {
-  const file = join(folder, OPTIMIZER_FILE);
-  const { entries } = await readSafetensorsHeader(file);
-  for (const { name, tensor } of optimizer.state()) {
-    const entry = entries.get(name);
-    if (entry === undefined) {
-      throw new CheckpointError('The checkpoint has no such optimizer tensor.', {
-        file,
-        field: name,
-        hint: 'It was written with another optimizer or model; resume with the settings of the run.',
-      });
-    }
-    await fillFromEntry(entry, tensor);
+/**
+ * Fills this rank's part of the optimizer's tensors from a checkpoint and sets its step count. All ranks call it.
+ *
+ * @param communicator of the ranks that share the model; by default one
+ * @throws CheckpointError, ModelError naming the file and the tensor that is missing or damaged
+ */
+export async function loadOptimizerState(
+  folder: string,
+  optimizer: Optimizer,
+  step: number,
+  communicator: Communicator = SOLO,
+): Promise<void> {
+  const saved = await (await openCheckpoint(folder, communicator)).moments();
+  for (const moment of new Set(optimizer.moments.map(({ name }) => name))) {
+    const tensors = new Map(
+      optimizer.moments.filter(({ name }) => name === moment).map(({ flat, tensor }) => [flat, tensor]),
+    );
+    await fillShards(
+      [...tensors.keys()],
+      name => savedMoment(`${moment}.${name}`, saved, folder),
+      flat => tensors.get(flat)!,
+    );
   }
   optimizer.steps = step;
+}
+
+function savedMoment(name: string, saved: SavedTensors, folder: string): SavedTensor {
+  const tensor = saved.get(name);
+  if (tensor !== undefined) return tensor;
+  throw new CheckpointError('The checkpoint has no such optimizer tensor.', {
+    file: folder,
+    field: name,
+    hint: 'It was written with another optimizer or model; resume with the settings of the run.',
+  });
 }
 
 /** Settings that may change between a run and its continuation: they do not alter the steps that both do. */
 const CHANGEABLE: readonly string[] = ['output', 'logging', 'checkpoint', 'evaluation', 'reference'];
 const CHANGEABLE_TRAINING: readonly string[] = [
-  ...['maxSteps', 'epochs', 'device', 'threads', 'activationCheckpointing'],
+  ...['maxSteps', 'epochs', 'device', 'threads', 'activationCheckpointing', 'sharding'],
 ];
 
 /**

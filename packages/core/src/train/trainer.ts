@@ -1,9 +1,9 @@
 /** A whole run: data, model, reference, steps, evaluation, checkpoints, final model. Reads as the list of what happens. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { currentDevice, threads } from '@sralign/native';
+import { type Communicator, currentDevice, threads } from '@sralign/native';
 import { parse } from 'yaml';
-import { writeFolder } from '../checkpoint/commit.js';
+import { writeFolder, writeFolderTogether } from '../checkpoint/commit.js';
 import {
   checkpointFolder,
   checkRunFolder,
@@ -11,11 +11,11 @@ import {
   latestCheckpoint,
   pruneCheckpoints,
 } from '../checkpoint/run-folder.js';
-import { environment } from '../config/env.js';
+import { watchWorld, worldCommunicator } from '../comm/world.js';
 import { stringifyConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { Sampler, type SamplerState } from '../data/sampler.js';
-import { CheckpointError, ConfigError, RunError } from '../errors.js';
+import { CheckpointError, RunError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { writeModelCard } from '../hf/model-card.js';
 import { isRefined } from '../loss/preference.js';
@@ -25,12 +25,15 @@ import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel } from '../model/load.js';
 import { saveModel } from '../model/save.js';
 import { scheduleFactor } from '../optim/schedule.js';
+import { TraceRecorder } from '../shard/trace.js';
+import { agreeOnConfig, agreeOnSources } from './agreement.js';
 import type { TrainEvent, TrainResult } from './events.js';
 import { PreferenceTrainer, type TrainingPair } from './preference-trainer.js';
 import {
   attachReference,
   configureCompute,
   loadInitialModel,
+  microbatchPairs,
   prepareSources,
   type Sources,
 } from './prepare.js';
@@ -41,6 +44,7 @@ import {
   saveTrainerState,
   type TrainerState,
 } from './state.js';
+import { letOthersRun, wasStopped } from './yield.js';
 
 export interface TrainOptions {
   /** Continue the run in output.folder from its last checkpoint. */
@@ -49,12 +53,15 @@ export interface TrainOptions {
   readonly overwrite?: boolean;
   /** Aborting ends the run with a checkpoint: between microbatches, whose step is then done again on resuming. */
   readonly signal?: AbortSignal;
+  /** File that gets a trace of the steps of all ranks (shard/trace.ts). It grows with every step: for short runs. */
+  readonly trace?: string;
   readonly onEvent?: (event: TrainEvent) => void;
 }
 
 /**
  * Trains as the configuration says and leaves a run folder: config.yaml, metrics.jsonl, TensorBoard events,
- * checkpoints/ and, when finished, final/.
+ * checkpoints/ and, when finished, final/. As one of several ranks (comm/world.ts) it does its part of that; events come
+ * from the first rank only.
  *
  * @throws ConfigError, DataError, ModelError, CheckpointError before anything is written; RunError while running
  */
@@ -63,12 +70,13 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   try {
     const run = await Run.start(config, options, startedMs);
     try {
+      using _watch = watchWorld();
       return await run.finish();
     } finally {
       run.close();
     }
   } catch (error) {
-    if (options.signal?.aborted !== true || error !== options.signal.reason) throw error;
+    if (!wasStopped(error, options.signal)) throw error;
     // Before the first step there is nothing to save but the reference log-probs, which are on disk already.
     const result = {
       runFolder: config.output.folder,
@@ -76,7 +84,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
       interrupted: true,
       seconds: (performance.now() - startedMs) / 1000,
     };
-    options.onEvent?.({ type: 'end', step: 0, ...result });
+    if (options.onEvent !== undefined) options.onEvent({ type: 'end', step: 0, ...result });
     return { ...result, steps: 0, metrics: {} };
   }
 }
@@ -90,6 +98,7 @@ class Run {
   private constructor(
     private readonly config: Config,
     private readonly options: TrainOptions,
+    private readonly communicator: Communicator,
     private readonly sources: Sources,
     private readonly trainPairs: readonly TrainingPair[],
     private readonly evalPairs: readonly TrainingPair[],
@@ -98,7 +107,9 @@ class Run {
     private step: number,
     private readonly totalSteps: number,
     private readonly startedMs: number,
-    private readonly log: MetricsJsonl,
+    private readonly trace: TraceRecorder | null,
+    /** The first rank's. */
+    private readonly log: MetricsJsonl | null,
     private readonly tensorboard: TensorboardWriter | null,
   ) {
     this.lastCheckpointStep = step === 0 ? null : step;
@@ -107,18 +118,22 @@ class Run {
 
   static async start(config: Config, options: TrainOptions, startedMs: number): Promise<Run> {
     const mode = { resume: options.resume === true, overwrite: options.overwrite === true };
-    refuseSeveralProcesses();
-    await checkRunFolder(config.output.folder, mode);
-    configureCompute(config.training);
+    const device = configureCompute(config.training);
+    const communicator = worldCommunicator(device);
+    agreeOnConfig(config, communicator);
+    if (communicator.rank === 0) await checkRunFolder(config.output.folder, mode);
     const sources = await prepareSources(config);
-    const resumed = mode.resume ? await findCheckpoint(config) : null;
-    const state = resumed && (await readTrainerState(resumed.folder));
+    await agreeOnSources(config, sources, communicator);
+    const resumed = mode.resume ? await findCheckpoint(config, communicator) : null;
     const model =
       resumed === null
-        ? await loadInitialModel(config, sources.modelFolder)
-        : await loadModel(resumed.folder, { dtype: config.training.dtype });
+        ? await loadInitialModel(config, sources.modelFolder, communicator)
+        : await loadModel(resumed.folder, {
+            dtype: config.training.dtype,
+            sharding: { communicator, sharding: config.training.sharding },
+          });
     try {
-      return await Run.withModel(config, options, startedMs, sources, model, resumed?.folder ?? null, state);
+      return await Run.withModel(config, options, startedMs, communicator, sources, model, resumed);
     } catch (error) {
       model.dispose();
       throw error;
@@ -129,18 +144,24 @@ class Run {
     config: Config,
     options: TrainOptions,
     startedMs: number,
+    communicator: Communicator,
     sources: Sources,
     model: CausalLM,
-    resumedFolder: string | null,
-    state: TrainerState | null,
+    resumed: ResumedFrom | null,
   ): Promise<Run> {
     const folder = config.output.folder;
-    const onEvent = options.onEvent ?? (() => {});
-    await createRunFolder(folder, { overwrite: options.overwrite === true });
-    await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
+    const first = communicator.rank === 0;
+    const onEvent = (first ? options.onEvent : undefined) ?? (() => {});
+    if (first) {
+      await createRunFolder(folder, { overwrite: options.overwrite === true });
+      await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
+    }
+    // The other ranks write checkpoints into the folder that the first has made ready.
+    communicator.exchange(null);
+    const state = resumed?.state ?? null;
 
     const { train: trainSet, evaluation } = sources;
-    const { batchPairs, microbatchPairs, epochs, maxSteps, maxGradNorm, seed } = config.training;
+    const { batchPairs, epochs, maxSteps, maxGradNorm, seed } = config.training;
     const totalSteps = maxSteps ?? Math.ceil(trainSet.pairs.length / batchPairs) * epochs;
     onEvent({
       type: 'start',
@@ -150,6 +171,8 @@ class Run {
       evalPairs: evaluation?.pairs.length ?? 0,
       totalSteps,
       parameters: model.parameterCount,
+      hosts: communicator.hosts,
+      sharding: config.training.sharding,
       device: currentDevice(),
       dtype: config.training.dtype,
       threads: threads(),
@@ -166,8 +189,9 @@ class Run {
     const [trainPairs, evalPairs] = await attachReference(
       config,
       sources,
-      resumedFolder === null ? model : null,
+      resumed === null ? model : null,
       datasets,
+      communicator,
       onEvent,
       options.signal,
     );
@@ -178,16 +202,20 @@ class Run {
       sftReduction: config.sft.reduction,
       optimizer: config.optimizer,
       maxGradNorm,
-      microbatchPairs: microbatchPairs ?? batchPairs,
+      microbatchPairs: microbatchPairs(config, communicator),
       activationCheckpointing: config.training.activationCheckpointing,
     });
-    if (resumedFolder !== null) await loadOptimizerState(resumedFolder, trainer.optimizer, state!.step);
+    if (resumed !== null) await loadOptimizerState(resumed.folder, trainer.optimizer, resumed.state.step);
     const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
-    const log = await MetricsJsonl.open(join(folder, 'metrics.jsonl'), state?.step ?? null);
-    const tensorboard = config.logging.tensorboard ? new TensorboardWriter(join(folder, 'runs')) : null;
+    const trace = options.trace === undefined ? null : new TraceRecorder(communicator);
+    if (trace !== null) model.units.trace = trace;
+    const log = first ? await MetricsJsonl.open(join(folder, 'metrics.jsonl'), state?.step ?? null) : null;
+    const tensorboard =
+      first && config.logging.tensorboard ? new TensorboardWriter(join(folder, 'runs')) : null;
     return new Run(
       config,
-      options,
+      { ...options, onEvent },
+      communicator,
       sources,
       trainPairs!,
       evalPairs ?? [],
@@ -196,6 +224,7 @@ class Run {
       state?.step ?? 0,
       totalSteps,
       startedMs,
+      trace,
       log,
       tensorboard,
     );
@@ -203,11 +232,13 @@ class Run {
 
   async finish(): Promise<TrainResult> {
     const { evaluation, checkpoint, logging } = this.config;
+    const { communicator } = this;
     const { signal } = this.options;
     try {
-      if (this.step === 0 && evaluation.atStart) await this.evaluate(signal);
+      if (this.step === 0 && evaluation.atStart) await this.evaluate(this.stepSignal);
       while (this.step < this.totalSteps) {
-        signal?.throwIfAborted();
+        if (communicator.worldSize > 1) await letOthersRun(signal, communicator);
+        else signal?.throwIfAborted();
         await this.trainStep(logging.everySteps);
         const atEnd = this.step === this.totalSteps;
         // Not interrupted, so that a resumed run has the record of every evaluation.
@@ -215,11 +246,13 @@ class Run {
         if (isDue(checkpoint.everySteps, this.step) || atEnd) await this.checkpoint();
       }
     } catch (error) {
-      if (signal?.aborted !== true || error !== signal.reason) throw error;
+      if (!wasStopped(error, signal)) throw error;
       await this.checkpoint();
       return this.end(true, null);
     }
-    return this.end(false, await this.writeFinalModel());
+    const finalFolder = await this.writeFinalModel();
+    await this.writeTrace();
+    return this.end(false, finalFolder);
   }
 
   close(): void {
@@ -233,16 +266,24 @@ class Run {
     const pairs = this.sampler.next(this.config.training.batchPairs).map(index => this.trainPairs[index]!);
     const learningRate = optimizer.learningRate * scheduleFactor(schedule, this.step, this.totalSteps);
     let metrics: Record<string, number>;
+    this.trace?.begin(`step ${this.step + 1}`, 'step');
     try {
-      metrics = { ...(await this.trainer.step(pairs, learningRate, this.options.signal)), epoch };
+      metrics = { ...(await this.trainer.step(pairs, learningRate, this.stepSignal)), epoch };
     } catch (error) {
       throw error instanceof RunError ? this.stepError(error) : error;
     }
+    this.trace?.end();
+    this.trace?.collect();
     this.step++;
     this.position = this.sampler.state;
     this.metrics = metrics;
     if (isDue(logEverySteps, this.step) || this.step === this.totalSteps) this.record(metrics);
     this.emit({ type: 'step', step: this.step, totalSteps: this.totalSteps, metrics });
+  }
+
+  /** Several ranks stop between steps, where they ask each other. */
+  private get stepSignal(): AbortSignal | undefined {
+    return this.communicator.worldSize > 1 ? undefined : this.options.signal;
   }
 
   private async evaluate(signal?: AbortSignal): Promise<void> {
@@ -257,7 +298,7 @@ class Run {
   }
 
   private record(metrics: Readonly<Record<string, number>>): void {
-    this.log.write({ step: this.step, ...metrics });
+    this.log?.write({ step: this.step, ...metrics });
     this.tensorboard?.write(this.step, metrics);
   }
 
@@ -266,10 +307,12 @@ class Run {
     if (this.step === 0 || this.lastCheckpointStep === this.step) return;
     const folder = checkpointFolder(this.config.output.folder, this.step);
     const state = { step: this.step, sampler: this.position };
-    await writeFolder(folder, temporary =>
+    await writeFolderTogether(folder, this.communicator, temporary =>
       saveTrainerState(temporary, this.trainer.model, this.trainer.optimizer, state, this.sources),
     );
-    await pruneCheckpoints(this.config.output.folder, this.config.checkpoint.keepLast);
+    if (this.communicator.rank === 0) {
+      await pruneCheckpoints(this.config.output.folder, this.config.checkpoint.keepLast);
+    }
     this.lastCheckpointStep = this.step;
     this.emit({ type: 'checkpoint', step: this.step, folder });
   }
@@ -277,6 +320,10 @@ class Run {
   private async writeFinalModel(): Promise<string> {
     const folder = join(this.config.output.folder, 'final');
     const { modelFolder, tokenizerFolder, reports } = this.sources;
+    if (this.communicator.rank > 0) {
+      await saveModel(this.trainer.model, folder, modelFolder, tokenizerFolder);
+      return folder;
+    }
     await writeFolder(folder, async temporary => {
       await saveModel(this.trainer.model, temporary, modelFolder, tokenizerFolder);
       await writeModelCard(temporary, {
@@ -290,6 +337,13 @@ class Run {
       });
     });
     return folder;
+  }
+
+  private async writeTrace(): Promise<void> {
+    if (this.trace === null) return;
+    const file = this.options.trace!;
+    const overlap = await this.trace.write(file);
+    this.emit({ type: 'trace', step: this.step, file, ...overlap });
   }
 
   private end(interrupted: boolean, finalFolder: string | null): TrainResult {
@@ -315,19 +369,21 @@ class Run {
   }
 }
 
-/** A launcher that starts several ranks would make them overwrite each other's run. */
-function refuseSeveralProcesses(): void {
-  const { worldSize } = environment();
-  if (worldSize === 1) return;
-  throw new ConfigError(`WORLD_SIZE is ${worldSize}, but a run of this release is one process.`, {
-    hint: 'Start one process, without WORLD_SIZE.',
-  });
-}
-
 const isDue = (everySteps: number | null, step: number): boolean =>
   everySteps !== null && step % everySteps === 0;
 
-async function findCheckpoint(config: Config): Promise<{ folder: string } | null> {
+interface ResumedFrom {
+  readonly folder: string;
+  readonly state: TrainerState;
+}
+
+/** The newest checkpoint of the run, as the first rank sees it. */
+async function findCheckpoint(config: Config, communicator: Communicator): Promise<ResumedFrom | null> {
+  const found = communicator.rank === 0 ? await readCheckpoint(config) : null;
+  return communicator.exchange(found)[0] ?? null;
+}
+
+async function readCheckpoint(config: Config): Promise<ResumedFrom | null> {
   const folder = config.output.folder;
   const file = join(folder, 'config.yaml');
   const saved = await readFile(file, 'utf8').catch(() => null);
@@ -339,5 +395,6 @@ async function findCheckpoint(config: Config): Promise<{ folder: string } | null
     });
   }
   checkResumable(parse(saved), config, file);
-  return latestCheckpoint(folder);
+  const checkpoint = await latestCheckpoint(folder);
+  return checkpoint && { folder: checkpoint.folder, state: await readTrainerState(checkpoint.folder) };
 }

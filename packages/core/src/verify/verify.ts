@@ -18,9 +18,11 @@ import { preferenceGradient } from '../loss/gradient.js';
 import { isRefined, type PreferenceOptions } from '../loss/preference.js';
 import { batchHidden, pairLogps, scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import { fillFromEntry, loadModel } from '../model/load.js';
+import { loadModel } from '../model/load.js';
 import { sequenceLogits } from '../model/logits.js';
 import { gradientNorm } from '../optim/clip.js';
+import { fillTensor } from '../shard/fill.js';
+import { savedTensor } from '../shard/saved-tensors.js';
 import { PreferenceTrainer, type TrainingPair } from '../train/preference-trainer.js';
 import { type LogpGroups, readCase, type VerificationCase } from './case.js';
 import {
@@ -190,7 +192,7 @@ class Verification {
         );
       }
       graph.backward();
-      norm = gradientNorm(model.parameters).toFloat32Array()[0]!;
+      norm = gradientNorm(model.units.flats, model.units.communicator).toFloat32Array()[0]!;
     }
     reports.push(
       compareValues(`loss ${name}`, [loss], [this.expected.losses[name]!], this.tolerances.losses),
@@ -281,7 +283,7 @@ class Verification {
       });
     }
     using tensor = Tensor.empty(entry.shape);
-    await fillFromEntry(entry, tensor);
+    await fillTensor(savedTensor(entry), tensor);
     return tensor.toFloat32Array();
   }
 

@@ -2,8 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { removeFolder, writeFolder } from '../../src/checkpoint/commit.js';
 import {
@@ -14,6 +12,7 @@ import {
 } from '../../src/checkpoint/run-folder.js';
 import { RunError } from '../../src/errors.js';
 import { temporaryFolder } from '../support.js';
+import { writeProgram } from './program.js';
 
 describe('writeFolder', () => {
   it('replaces an older folder as a whole', async () => {
@@ -61,7 +60,6 @@ describe('removeFolder', () => {
   });
 });
 
-const SOURCES = ['errors.ts', 'files.ts', 'checkpoint/commit.ts', 'checkpoint/run-folder.ts'];
 const FILES = 5;
 const FILE_BYTES = 200_000;
 
@@ -86,23 +84,6 @@ for (let step = ((await latestCheckpoint(run))?.step ?? 0) + 1; ; step++) {
   console.log('wrote', step);
 }
 `;
-
-/** The sources as JavaScript in a folder of their own, for a process that can be killed. */
-async function writeProgram(folder: string): Promise<string> {
-  for (const source of SOURCES) {
-    const text = await readFile(fileURLToPath(new URL(`../../src/${source}`, import.meta.url)), 'utf8');
-    const target = join(folder, source.replace(/ts$/, 'js'));
-    await mkdir(dirname(target), { recursive: true });
-    const { outputText } = ts.transpileModule(text, {
-      compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 },
-    });
-    await writeFile(target, outputText);
-  }
-  await writeFile(join(folder, 'package.json'), '{"type": "module"}');
-  const program = join(folder, 'writer.js');
-  await writeFile(program, WRITER);
-  return program;
-}
 
 /** Waits until the writer says `text`; its output stays open, so that it does not end by itself. */
 function untilItSays(writer: ChildProcess, text: string): Promise<void> {
@@ -132,7 +113,7 @@ const resume = (run: string): Promise<void> => createRunFolder(run, { overwrite:
 describe('a writer of checkpoints killed by SIGKILL', () => {
   it('in the middle of one leaves the one before it', async () => {
     await using folder = await temporaryFolder();
-    const program = await writeProgram(join(folder.path, 'program'));
+    const program = await writeProgram(join(folder.path, 'program'), WRITER);
     const run = join(folder.path, 'run');
     const writer = spawn(process.execPath, [program, run, '2'], { stdio: ['ignore', 'pipe', 'inherit'] });
     await untilItSays(writer, 'paused');
@@ -149,7 +130,7 @@ describe('a writer of checkpoints killed by SIGKILL', () => {
 
   it('at any moment leaves complete ones only, and the next start goes on', async () => {
     await using folder = await temporaryFolder();
-    const program = await writeProgram(join(folder.path, 'program'));
+    const program = await writeProgram(join(folder.path, 'program'), WRITER);
     const run = join(folder.path, 'run');
     let before = 0;
     for (let round = 0; round < 8; round++) {

@@ -1,6 +1,7 @@
 import { Scope, Tensor } from '@sralign/native';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Parameter, Variable } from '../../src/autograd/graph.js';
+import { Variable } from '../../src/autograd/graph.js';
+import { Parameter } from '../../src/autograd/parameter.js';
 import { packPairs } from '../../src/batch/pack.js';
 import { preferenceGradient } from '../../src/loss/gradient.js';
 import type { Method } from '../../src/loss/preference.js';
@@ -25,7 +26,9 @@ function gradient(method: Method, rows: number) {
   const tokens = batch.tokens.length;
   const hidden = new Variable(Tensor.from(waves(tokens * WIDTH, 1), [tokens, WIDTH]));
   const weight = Tensor.from(waves(VOCABULARY * WIDTH, 2), [VOCABULARY, WIDTH]);
-  const head = new Parameter('head', weight, [], null);
+  const gradient = Tensor.zeros(weight.shape);
+  const head = new Parameter('head', weight.shape, [], { gradientOf: () => gradient });
+  head.bind({ value: weight, compute: weight });
   const output = preferenceGradient(
     { method, beta: 0.1, lambda: 0.5, labelSmoothing: 0, logpReduction: 'mean', sftReduction: 'example' },
     hidden,
@@ -41,7 +44,6 @@ function gradient(method: Method, rows: number) {
     rows * VOCABULARY * Float32Array.BYTES_PER_ELEMENT,
   );
   const dHead = head.gradient.toFloat32Array();
-  head.dispose();
   return {
     policy: output.policy.toFloat32Array(),
     losses: output.losses.toFloat32Array(),

@@ -17,4 +17,7 @@ void clearError();
 // Errors are printed to stderr unless this is off; tests of the errors themselves turn it off.
 void printErrors(bool print);
 
+// How long an operation of a communicator waits for its other ranks (at the start: a minute).
+void setRankTimeoutMs(int timeoutMs);
+
 }  // namespace cuda_host

@@ -1,0 +1,219 @@
+#include "hub.h"
+
+#include <poll.h>
+
+#include <algorithm>
+
+#include "ending.h"
+
+namespace sralign::comm {
+
+namespace {
+
+constexpr auto kReportPatience = std::chrono::seconds(1);
+constexpr auto kAbortPatience = std::chrono::seconds(1);
+constexpr auto kFarewellPatience = std::chrono::seconds(5);
+
+std::string secondsText(std::chrono::seconds time) { return std::to_string(time.count()) + " s"; }
+
+}  // namespace
+
+std::string endedText(const std::string& name) {
+  return name + " ended without a word (killed, or out of memory)";
+}
+
+std::string silentText(const std::string& name, std::chrono::seconds limit) {
+  return name + " has not been heard from for " + secondsText(limit) +
+         " (its host is down, the network is cut, or the process is stopped)";
+}
+
+Hub::Hub(std::vector<Link> links) {
+  for (size_t rank = 0; rank < links.size(); ++rank) {
+    peers_.push_back({.connection = std::move(links[rank].connection),
+                      .name = nameOf(static_cast<int>(rank), links[rank].host)});
+  }
+  thread_ = std::thread([this] {
+    try {
+      run();
+    } catch (const std::exception& error) {  // out of memory
+      end(peers_[0].name + ": the control channel failed: " + error.what(), kDetectedFailure);
+    }
+  });
+}
+
+void Hub::run() {
+  while (!allSaidGoodbye()) {
+    wait();
+    forgiveOwnPause();
+    for (Peer& peer : peers_) attend(peer);
+    beat();
+    for (Peer& peer : peers_) {
+      if (peer.connection.isOpen()) peer.connection.flush();
+    }
+    judge();
+  }
+  farewell();
+}
+
+void Hub::wait() {
+  std::vector<pollfd> polled;
+  for (const Peer& peer : peers_) {
+    polled.push_back({peer.connection.descriptor(), peer.connection.pollEvents(), 0});
+  }
+  poll(polled.data(), polled.size(), pollMs(loss_ ? std::min(nextBeat_, loss_->decided) : nextBeat_));
+}
+
+// If this process was stopped or starved, so that the ranks' words lie unread, their silence proves nothing.
+void Hub::forgiveOwnPause() {
+  const auto now = Clock::now();
+  const auto pause = now - looked_ - 2 * kBeatInterval;
+  looked_ = now;
+  if (pause <= Clock::duration::zero()) return;
+  for (Peer& peer : peers_) {
+    peer.connection.forgive(pause);
+    peer.progressed += pause;
+  }
+}
+
+void Hub::attend(Peer& peer) {
+  if (!peer.connection.isOpen()) return;
+  std::vector<Frame> frames;
+  const bool open = peer.connection.receive(frames);
+  for (Frame& frame : frames) handle(peer, frame);
+  if (open) return;
+  peer.connection.close();
+  if (!peer.saidGoodbye && !loss_) loss_ = {&peer, Clock::now() + kReportPatience};
+}
+
+void Hub::handle(Peer& peer, Frame& frame) {
+  switch (frame.type) {
+    case FrameType::beat:
+      return handleBeat(peer, frame);
+    case FrameType::exchange:
+      peer.call = frame.value;
+      peer.contribution = std::make_shared<const Bytes>(std::move(frame.payload));
+      peer.progressed = Clock::now();
+      checkNobodyLeftEarly();
+      return gatherIfComplete();
+    case FrameType::report: {
+      const int exitCode = static_cast<int>(frame.value);
+      if (frame.payload.empty()) endProcess(exitCode);  // it gave up on this process and has said so
+      std::string text = peer.name + ": " + frame.payload.text();
+      if (loss_ && loss_->peer != &peer) text += "\n(just before, " + endedText(loss_->peer->name) + ")";
+      end(text, exitCode);
+    }
+    case FrameType::goodbye:
+      peer.saidGoodbye = true;
+      return checkNobodyLeftEarly();
+    default:
+      end(peer.name + ": an unexpected message on the control channel", kDetectedFailure);
+  }
+}
+
+void Hub::handleBeat(Peer& peer, const Frame& frame) {
+  const uint8_t flags = frame.payload.empty() ? 0 : *frame.payload.data();
+  const auto now = Clock::now();
+  if (frame.value != peer.progress || (flags & kBeatWaiting) != 0 || (flags & kBeatWatched) == 0) {
+    peer.progress = frame.value;
+    peer.progressed = now;
+  } else if (now - peer.progressed >=
+             kStuckLimit) {  // only here: without a beat nothing is known of its progress
+    end(peer.name + " has made no progress for " + secondsText(kStuckLimit), kDetectedFailure);
+  }
+}
+
+// The ranks' bytes go to all of them without being copied together.
+void Hub::gatherIfComplete() {
+  std::vector<uint64_t> sizes;
+  std::vector<SharedBytes> parts{nullptr};  // the sizes
+  for (const Peer& peer : peers_) {
+    if (!peer.call) return;
+    if (peer.call != peers_[0].call) {
+      end(peer.name + ": is at exchange " + std::to_string(*peer.call) + ", rank 0 at exchange " +
+              std::to_string(*peers_[0].call) + "; every rank must make the same calls",
+          kDetectedFailure);
+    }
+    sizes.push_back(peer.contribution->size());
+    parts.push_back(peer.contribution);
+  }
+  parts[0] = std::make_shared<const Bytes>(sizes.data(), sizes.size() * sizeof(uint64_t));
+  for (Peer& peer : peers_) {
+    if (peer.connection.isOpen()) peer.connection.post(FrameType::gathered, *peer.call, parts);
+    peer.call.reset();
+    peer.contribution.reset();
+  }
+}
+
+void Hub::checkNobodyLeftEarly() {
+  const auto left = std::find_if(peers_.begin(), peers_.end(), [](const Peer& p) { return p.saidGoodbye; });
+  const auto waits =
+      std::find_if(peers_.begin(), peers_.end(), [](const Peer& p) { return p.call.has_value(); });
+  if (left == peers_.end() || waits == peers_.end()) return;
+  end(left->name + ": left the job while " + waits->name +
+          " waits for it; every rank must make the same calls",
+      kDetectedFailure);
+}
+
+void Hub::beat() {
+  if (Clock::now() < nextBeat_) return;
+  nextBeat_ = Clock::now() + kBeatInterval;
+  for (Peer& peer : peers_) {
+    if (peer.connection.isOpen()) peer.connection.post(FrameType::beat);
+  }
+}
+
+void Hub::judge() {
+  const auto now = Clock::now();
+  if (loss_ && now >= loss_->decided) end(endedText(loss_->peer->name), kDetectedFailure);
+  if (loss_) return;
+  for (const Peer& peer : peers_) {
+    if (peer.connection.isOpen() && now - peer.connection.heard() >= kSilenceLimit) {
+      end(silentText(peer.name, kSilenceLimit), kDetectedFailure);
+    }
+  }
+}
+
+bool Hub::allSaidGoodbye() const {
+  return std::all_of(peers_.begin(), peers_.end(), [](const Peer& peer) { return peer.saidGoodbye; });
+}
+
+void Hub::farewell() {
+  for (Peer& peer : peers_) {
+    if (peer.connection.isOpen()) peer.connection.post(FrameType::farewell);
+  }
+  drain(kFarewellPatience);
+}
+
+// Closing a socket while bytes lie in it unread makes the kernel drop what the other side has not received
+// yet.
+void Hub::drain(std::chrono::milliseconds limit) {
+  const auto deadline = Clock::now() + limit;
+  while (Clock::now() < deadline) {
+    std::vector<pollfd> polled;
+    for (Peer& peer : peers_) {
+      if (!peer.connection.isOpen()) continue;
+      std::vector<Frame> ignored;
+      peer.connection.flush();
+      if (!peer.connection.hasUnsent()) peer.connection.closeSending();
+      if (!peer.connection.receive(ignored)) {
+        peer.connection.close();
+      } else {
+        polled.push_back({peer.connection.descriptor(), peer.connection.pollEvents(), 0});
+      }
+    }
+    if (polled.empty()) return;
+    poll(polled.data(), polled.size(), pollMs(deadline));
+  }
+}
+
+void Hub::end(std::string text, int exitCode) {
+  printFailure(text);            // first: a launcher may kill this process as soon as another one has ended
+  peers_[0].connection.close();  // its member is in this process and waits for the end
+  for (Peer& peer : peers_) {
+    if (peer.connection.isOpen()) peer.connection.post(FrameType::abort, exitCode, "");
+  }
+  drain(kAbortPatience);
+  endProcess(exitCode);
+}
+
+}  // namespace sralign::comm

@@ -1,0 +1,70 @@
+// The middle of the control channel, a thread in the process of rank 0: gathers what the ranks exchange,
+// watches them, and decides alone when and why the job has failed.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "join.h"
+
+namespace sralign::comm {
+
+constexpr auto kBeatInterval = std::chrono::seconds(1);
+// How long a rank may say nothing, and, while it is watched, do nothing. Ranks wait a little longer for the
+// hub than it waits for them, so that it is the hub that tells.
+constexpr auto kSilenceLimit = std::chrono::seconds(10);
+constexpr auto kHubSilenceLimit = std::chrono::seconds(12);
+constexpr auto kStuckLimit = std::chrono::seconds(20);
+
+std::string endedText(const std::string& name);                               // without a word
+std::string silentText(const std::string& name, std::chrono::seconds limit);  // not heard from
+
+class Hub {
+ public:
+  // One link for every rank, that of rank 0 to the member in this process.
+  explicit Hub(std::vector<Link> links);
+  // Only after all ranks have said goodbye.
+  ~Hub() { thread_.join(); }
+
+ private:
+  struct Peer {
+    Connection connection;
+    std::string name;
+    uint64_t progress = 0;
+    Clock::time_point progressed = Clock::now();
+    bool saidGoodbye = false;
+    // What it exchanges with the others, from its call on until all have called.
+    std::optional<uint64_t> call = {};
+    SharedBytes contribution = {};
+  };
+
+  void run();
+  void wait();
+  void forgiveOwnPause();
+  void attend(Peer& peer);
+  void handle(Peer& peer, Frame& frame);
+  void handleBeat(Peer& peer, const Frame& frame);
+  void gatherIfComplete();
+  void checkNobodyLeftEarly();
+  void beat();
+  void judge();
+  void farewell();
+  bool allSaidGoodbye() const;
+  // Sends what is queued and reads until the others have closed, so that nothing sent is lost.
+  void drain(std::chrono::milliseconds limit);
+  [[noreturn]] void end(std::string text, int exitCode);
+
+  std::vector<Peer> peers_;
+  Clock::time_point nextBeat_ = Clock::now(), looked_ = Clock::now();
+  // A rank whose connection closed: the reason may still be on its way from another one.
+  struct Loss {
+    const Peer* peer;
+    Clock::time_point decided;
+  };
+  std::optional<Loss> loss_;
+  std::thread thread_;  // last: it uses the others
+};
+
+}  // namespace sralign::comm

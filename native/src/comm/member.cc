@@ -1,0 +1,160 @@
+#include "member.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ending.h"
+#include "hub.h"
+
+namespace sralign::comm {
+
+namespace {
+
+constexpr auto kAbortPatience = std::chrono::seconds(5);
+constexpr int kSpokesman = 1;  // the rank that tells when the hub is lost
+
+}  // namespace
+
+Activity& activity() {
+  static Activity activity;
+  return activity;
+}
+
+Member::Member(const Identity& self, Link link)
+    : self_(self), hubName_(nameOf(0, link.host)), connection_(std::move(link.connection)) {
+  std::tie(wakeReader_, wakeWriter_) = socketPair();
+  thread_ = std::thread([this] {
+    try {
+      run();
+    } catch (const std::exception& error) {  // out of memory
+      printFailure(nameOf(self_.rank, self_.host) + ": the control channel failed: " + error.what());
+      endProcess(kDetectedFailure);
+    }
+  });
+}
+
+control::Gathered Member::exchange(const uint8_t* data, size_t bytes) {
+  const control::WaitingInCollective waiting;
+  send(FrameType::exchange, ++calls_, data, bytes);
+  std::unique_lock lock(mutex_);
+  arrived_.wait(lock, [&] { return gathered_.has_value(); });
+  control::Gathered result{std::move(gathered_->payload), static_cast<size_t>(self_.worldSize)};
+  gathered_.reset();
+  return result;
+}
+
+void Member::leave() {
+  const control::WaitingInCollective waiting;
+  send(FrameType::goodbye, 0, nullptr, 0);
+  std::unique_lock lock(mutex_);
+  arrived_.wait(lock, [&] { return left_; });
+}
+
+void Member::fail(const std::string& message, int exitCode) {
+  send(FrameType::report, exitCode, message.data(), message.size());
+  std::this_thread::sleep_for(kAbortPatience);  // the hub's answer ends the process before
+  printFailure(nameOf(self_.rank, self_.host) + ": " + message);
+  endProcess(exitCode);
+}
+
+void Member::send(FrameType type, uint64_t value, const void* data, size_t bytes) {
+  auto payload = std::make_shared<const Bytes>(data, bytes);
+  {
+    const std::lock_guard lock(mutex_);
+    outgoing_.push_back({type, value, std::move(payload)});
+  }
+  const char wake = 0;
+  ::send(wakeWriter_.descriptor(), &wake, 1, 0);
+}
+
+void Member::run() {
+  while (!left_) {
+    wait();
+    forgiveOwnPause();
+    takeOutgoing();
+    beat();
+    std::vector<Frame> frames;
+    const bool open = connection_.receive(frames);
+    for (Frame& frame : frames) handle(frame);
+    if (left_) return;
+    if (!open && self_.rank == 0) return;  // the hub, in this process, is ending it
+    connection_.flush();
+    judge(open);
+  }
+}
+
+void Member::wait() {
+  pollfd polled[] = {{connection_.descriptor(), connection_.pollEvents(), 0},
+                     {wakeReader_.descriptor(), POLLIN, 0}};
+  poll(polled, 2, pollMs(nextBeat_));
+  char wakes[64];
+  while (recv(wakeReader_.descriptor(), wakes, sizeof wakes, 0) > 0) {
+  }
+}
+
+// If this process was stopped or starved, so that the hub's words lie unread, its silence proves nothing.
+void Member::forgiveOwnPause() {
+  const auto now = Clock::now();
+  const auto pause = now - looked_ - 2 * kBeatInterval;
+  looked_ = now;
+  if (pause > Clock::duration::zero()) connection_.forgive(pause);
+}
+
+void Member::takeOutgoing() {
+  std::vector<Outgoing> taken;
+  {
+    const std::lock_guard lock(mutex_);
+    taken.swap(outgoing_);
+  }
+  for (Outgoing& frame : taken) connection_.post(frame.type, frame.value, {std::move(frame.payload)});
+}
+
+void Member::beat() {
+  if (Clock::now() < nextBeat_) return;
+  nextBeat_ = Clock::now() + kBeatInterval;
+  const Activity& now = activity();
+  const char flags = (now.waiting > 0 ? kBeatWaiting : 0) | (now.watched ? kBeatWatched : 0);
+  connection_.post(FrameType::beat, now.progress, {&flags, 1});
+}
+
+void Member::handle(Frame& frame) {
+  switch (frame.type) {
+    case FrameType::beat:
+      return;
+    case FrameType::abort:
+      endProcess(static_cast<int>(frame.value));
+    case FrameType::gathered: {
+      const std::lock_guard lock(mutex_);
+      gathered_ = std::move(frame);
+      return arrived_.notify_all();
+    }
+    case FrameType::farewell: {
+      const std::lock_guard lock(mutex_);
+      left_ = true;
+      connection_.close();
+      return arrived_.notify_all();
+    }
+    default:
+      endWithoutHub(hubName_ + " sent an unexpected message on the control channel");
+  }
+}
+
+void Member::judge(bool open) {
+  if (!open) endWithoutHub(endedText(hubName_));
+  if (self_.rank != 0 && Clock::now() - connection_.heard() >= kHubSilenceLimit) {
+    endWithoutHub(silentText(hubName_, kHubSilenceLimit));
+  }
+}
+
+void Member::endWithoutHub(const std::string& text) {
+  if (self_.rank == kSpokesman) printFailure(text);
+  // Should the hub's process go on later, it must end without a second message.
+  connection_.post(FrameType::report, kDetectedFailure);
+  connection_.flush();
+  endProcess(kDetectedFailure);
+}
+
+}  // namespace sralign::comm

@@ -1,0 +1,71 @@
+// One rank's end of the control channel: a thread that tells the hub every second how this process is doing,
+// carries what is exchanged, and ends the process when the job has failed.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "control.h"
+#include "join.h"
+
+namespace sralign::comm {
+
+// What the heartbeats tell. Any thread writes it.
+struct Activity {
+  std::atomic<uint64_t> progress = 0;
+  std::atomic<int> waiting = 0;  // threads that wait for other ranks
+  std::atomic<bool> watched = false;
+};
+Activity& activity();
+
+class Member {
+ public:
+  // `link` leads to the hub; its host is rank 0's.
+  Member(const Identity& self, Link link);
+  // Only after `leave`.
+  ~Member() { thread_.join(); }
+
+  // One thread at a time.
+  control::Gathered exchange(const uint8_t* data, size_t bytes);
+  void leave();
+  [[noreturn]] void fail(const std::string& message, int exitCode);
+
+ private:
+  struct Outgoing {
+    FrameType type;
+    uint64_t value;
+    SharedBytes payload;
+  };
+
+  void run();
+  void wait();
+  void forgiveOwnPause();
+  void takeOutgoing();
+  void beat();
+  void handle(Frame& frame);
+  void judge(bool open);
+  [[noreturn]] void endWithoutHub(const std::string& text);
+  // Hands a frame to the thread.
+  void send(FrameType type, uint64_t value, const void* data, size_t bytes);
+
+  const Identity self_;
+  const std::string hubName_;
+  Connection connection_;
+  Socket wakeReader_, wakeWriter_;
+  Clock::time_point nextBeat_ = Clock::now(), looked_ = Clock::now();
+
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::vector<Outgoing> outgoing_;
+  std::optional<Frame> gathered_;
+  bool left_ = false;
+
+  uint64_t calls_ = 0;  // of exchange
+  std::thread thread_;  // last: it uses the others
+};
+
+}  // namespace sralign::comm

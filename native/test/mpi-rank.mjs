@@ -1,0 +1,261 @@
+// One rank of the tests of MPI (mpi.test.ts): runs every check of a suite and prints, as one line of JSON, the name of
+// each with "ok" or what went wrong: mpirun -np N node mpi-rank.mjs SUITE
+import assert from 'node:assert/strict';
+import {
+  closeMpi,
+  memory,
+  NativeError,
+  openMpi,
+  Scope,
+  shareText,
+  Tensor,
+  takeSpans,
+  WorldCommunicator,
+} from '../dist/index.js';
+
+const { rank, worldSize } = openMpi();
+const hosts = Array.from({ length: worldSize }, () => 'localhost');
+const world = new WorldCommunicator({ rank, worldSize, hosts });
+const ranks = hosts.map((_, of) => of);
+
+/** Numbers of f32 that differ per rank and round in sums. The period is no multiple of any size of a message. */
+const table = Float32Array.from({ length: 1009 }, (_, i) => Math.sin(i * 1.3) * 10 ** ((i % 7) - 3));
+const value = (of, i) => table[(i + of * 131) % table.length];
+function values(of, count) {
+  const result = new Float32Array(count);
+  for (let i = 0; i < count; i++) result[i] = value(of, i);
+  return result;
+}
+/** What the sum over ranks must be to the bit: added up in double, in the order of ranks. */
+function sums(count) {
+  const result = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
+    let sum = 0;
+    for (const of of ranks) sum += value(of, i);
+    result[i] = sum;
+  }
+  return result;
+}
+const SIZES = [1, 2, 3, 5, 127, 1000, 65_537];
+/** Elements over all ranks that make a reduction work in several pieces. */
+const SEVERAL_PIECES = 1_100_003;
+
+function same(tensor, expected) {
+  const actual = tensor.toFloat32Array();
+  assert.equal(actual.length, expected.length);
+  const wrong = actual.findIndex((number, i) => !Object.is(number, expected[i]));
+  assert.equal(wrong, -1, `element ${wrong} is ${actual[wrong]}, not ${expected[wrong]}`);
+}
+
+function gathered(count) {
+  const result = new Float32Array(worldSize * count);
+  for (const of of ranks) result.set(values(of, count), of * count);
+  return result;
+}
+
+const collectives = {
+  'all-gather in f32 and bf16'() {
+    for (const count of SIZES) {
+      for (const dtype of ['f32', 'bf16']) {
+        const out = Tensor.zeros([worldSize, count], dtype);
+        world.allGather(Tensor.from(values(rank, count), [count], dtype), out).wait();
+        same(out, Tensor.from(gathered(count), [worldSize * count], dtype).toFloat32Array());
+      }
+    }
+  },
+
+  'all-gather of a shard in its place'() {
+    for (const count of SIZES) {
+      const out = Tensor.zeros([worldSize * count]);
+      const shard = out.rows(rank * count, (rank + 1) * count);
+      shard.copyFrom(Tensor.from(values(rank, count), [count]));
+      world.allGather(shard, out).wait();
+      same(out, gathered(count));
+    }
+  },
+
+  'reduce-scatter, to the bit and every time'() {
+    for (const count of [...SIZES, Math.ceil(SEVERAL_PIECES / worldSize)]) {
+      const input = Tensor.from(values(rank, worldSize * count), [worldSize, count]);
+      const expected = sums(worldSize * count).slice(rank * count, (rank + 1) * count);
+      for (let repetition = 0; repetition < 3; repetition++) {
+        const shard = Tensor.zeros([count]);
+        world.reduceScatter(input, shard).wait();
+        same(shard, expected);
+      }
+      same(input, values(rank, worldSize * count));
+    }
+  },
+
+  'all-reduce, the same bits on every rank'() {
+    for (const count of [...SIZES, SEVERAL_PIECES]) {
+      const tensor = Tensor.from(values(rank, count), [count]);
+      world.allReduce(tensor).wait();
+      same(tensor, sums(count));
+    }
+  },
+
+  'broadcast from every rank'() {
+    for (const root of ranks) {
+      const tensor = Tensor.from(values(rank, 70_001), [70_001]);
+      world.broadcast(tensor, root).wait();
+      same(tensor, values(root, 70_001));
+    }
+  },
+
+  'many operations at once, waited for in any order'() {
+    const started = Array.from({ length: 40 }, (_, i) => {
+      const count = 1 + ((i * 7919) % 30_011);
+      const shard = Tensor.from(values(rank, count), [count]);
+      const out = Tensor.zeros([worldSize * count]);
+      const tensor = Tensor.from(values(rank, count), [count]);
+      const operations = [world.allGather(shard, out), world.allReduce(tensor), world.barrier()];
+      return { count, out, tensor, operations };
+    });
+    for (const { count, out, tensor, operations } of started.reverse()) {
+      for (const operation of operations.reverse()) operation.wait();
+      for (const operation of operations) operation.wait();
+      same(out, gathered(count));
+      same(tensor, sums(count));
+    }
+  },
+
+  'tensors that are disposed before the wait keep their memory'() {
+    const before = memory();
+    const count = 300_000;
+    const out = Tensor.zeros([worldSize * count]);
+    const shard = Tensor.from(values(rank, count), [count]);
+    const operation = world.allGather(shard, out);
+    const view = out.rows(0, worldSize * count);
+    shard.dispose();
+    out.dispose();
+    // Would get the memory of the shard and be sent in its place.
+    const other = Tensor.from(new Float32Array(count).fill(-1), [count]);
+    assert.equal(memory().liveBytes - before.liveBytes, 4 * count * (worldSize + 2));
+    operation.wait();
+    same(view, gathered(count));
+    view.dispose();
+    other.dispose();
+    assert.deepEqual([memory().liveTensors, memory().liveBytes], [before.liveTensors, before.liveBytes]);
+  },
+
+  'tells when operations ran'() {
+    takeSpans();
+    const startUs = (performance.timeOrigin + performance.now()) * 1000;
+    world.allGather(Tensor.zeros([10], 'bf16'), Tensor.zeros([10 * worldSize], 'bf16')).wait();
+    world.allReduce(Tensor.zeros([3])).wait();
+    const spans = takeSpans();
+    assert.deepEqual(
+      spans.map(({ name, bytes }) => [name, bytes]),
+      [
+        ['all-gather', 20 * worldSize],
+        ['all-reduce', 12],
+      ],
+    );
+    for (const span of spans) {
+      // The two clocks may drift apart since the process started.
+      assert.ok(span.startUs > startUs - 1e6 && span.startUs <= span.endUs && span.endUs < startUs + 60e6);
+    }
+    assert.deepEqual(takeSpans(), []);
+  },
+
+  'memory of reductions is bounded and told'() {
+    const { communicationBytes } = memory();
+    assert.ok(communicationBytes > 0 && communicationBytes <= 8 * 2 ** 20, `${communicationBytes}`);
+  },
+
+  'refuses wrong tensors by name'() {
+    const [part, whole] = [Tensor.zeros([3]), Tensor.zeros([3 * worldSize])];
+    const refuse = (call, ...texts) => {
+      assert.throws(call, error => {
+        assert.ok(error instanceof TypeError, String(error));
+        for (const text of texts) assert.ok(error.message.includes(text), `${error.message} has no ${text}`);
+        return true;
+      });
+    };
+    refuse(() => world.allGather(part, Tensor.zeros([3 * worldSize + 1])), 'allGather', '"out"', 'elements');
+    refuse(() => world.allGather(part, Tensor.zeros([3 * worldSize], 'bf16')), '"out"', 'f32');
+    refuse(
+      () => world.allGather(Tensor.from(Int32Array.of(1), [1]), Tensor.zeros([1])),
+      '"shard"',
+      'f32|bf16',
+    );
+    const shared = Tensor.zeros([3 * worldSize + 3]);
+    refuse(
+      () => world.allGather(shared.rows(3 * rank + 1, 3 * rank + 4), shared.rows(0, 3 * worldSize)),
+      'share memory',
+    );
+    refuse(() => world.reduceScatter(Tensor.zeros([3 * worldSize + 1]), part), 'reduceScatter', '"input"');
+    refuse(() => world.reduceScatter(Tensor.zeros([3 * worldSize], 'bf16'), part), '"input"', 'f32');
+    refuse(() => world.reduceScatter(whole, whole.rows(0, 3)), 'share memory');
+    refuse(() => world.allReduce(Tensor.zeros([3], 'bf16')), 'allReduce', '"tensor"', 'f32');
+    for (const root of [-1, worldSize, 0.5]) refuse(() => world.broadcast(part, root), 'broadcast', '"root"');
+    part.dispose();
+    assert.throws(() => world.allReduce(part), { code: 'ERR_TENSOR_DISPOSED' });
+  },
+
+  'shares a text of rank 0'() {
+    for (const text of ['Grüße', '', 'x'.repeat(100_000)])
+      assert.equal(shareText(rank === 0 ? text : '-'), text);
+  },
+
+  'opening it again gives the same answer'() {
+    assert.deepEqual(openMpi(), { rank, worldSize });
+  },
+
+  'nothing works once it is closed'() {
+    closeMpi();
+    closeMpi();
+    const refused = { code: 'ERR_COMMUNICATION', message: /MPI/ };
+    assert.throws(() => openMpi(), { ...refused, message: /cannot start a second time/ });
+    assert.throws(() => shareText('a'), refused);
+    assert.throws(() => new WorldCommunicator({ rank, worldSize, hosts }).barrier(), refused);
+  },
+};
+
+/** Rank 0 and the others disagree about the size of an operation. */
+const disagreement = {
+  'a failed operation throws what MPI says, and so do those after it'() {
+    const count = rank === 0 ? 40 : 20;
+    const operation = world.reduceScatter(Tensor.zeros([worldSize * count]), Tensor.zeros([count]));
+    if (rank === 0) return operation.wait();
+    assert.throws(
+      () => operation.wait(),
+      error => {
+        assert.ok(error instanceof NativeError);
+        assert.equal(error.code, 'ERR_COMMUNICATION');
+        assert.match(error.message, /reduce-scatter failed: .*truncated/);
+        return true;
+      },
+    );
+    operation.wait();
+    assert.throws(() => world.barrier().wait(), { code: 'ERR_COMMUNICATION', message: /truncated/ });
+  },
+};
+
+/** Rank 0 comes late to the others; they tell how much of a core they use meanwhile. */
+const waiting = {
+  'waiting leaves the cores to others'() {
+    world.barrier().wait();
+    const start = { ms: performance.now(), cpu: process.cpuUsage() };
+    if (rank === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);
+    world.barrier().wait();
+    const { user, system } = process.cpuUsage(start.cpu);
+    const share = (user + system) / 1000 / (performance.now() - start.ms);
+    assert.ok(share < 0.4, `${(100 * share).toFixed(1)} % of a core`);
+  },
+};
+
+const results = {};
+for (const [name, check] of Object.entries({ collectives, disagreement, waiting }[process.argv[2]])) {
+  const scope = new Scope();
+  try {
+    check();
+    results[name] = 'ok';
+  } catch (error) {
+    results[name] = error.stack;
+  }
+  scope.dispose();
+}
+process.stdout.write(`${JSON.stringify({ rank, results })}\n`);
+closeMpi();

@@ -1,0 +1,28 @@
+/** `sralign consolidate CHECKPOINT OUT`: the shards of all ranks as one model folder. */
+import { Command } from 'commander';
+import { examples } from '../options.js';
+
+export function consolidateCommand(): Command {
+  return new Command('consolidate')
+    .summary('make a model folder of a sharded checkpoint')
+    .description(
+      'Writes the weights of a checkpoint that several ranks have written, each its shard, as a Hugging Face folder in ' +
+        'f32. Needs the memory of one tensor.',
+    )
+    .argument('<checkpoint>', 'folder of a checkpoint, with the shards of all ranks')
+    .argument('<out>', 'folder to write; it must be empty or not exist')
+    .addHelpText(
+      'after',
+      examples(
+        'sralign consolidate runs/sr-dpo/checkpoints/step-000100 runs/sr-dpo/step-000100-model',
+        'sralign consolidate runs/demo/dpo/checkpoints/step-000020 /tmp/dpo-20',
+      ),
+    )
+    .action(runConsolidate);
+}
+
+async function runConsolidate(checkpoint: string, out: string): Promise<void> {
+  const { consolidate } = await import('@sralign/core');
+  await consolidate(checkpoint, out);
+  process.stdout.write(`${out}\n`);
+}

@@ -1,0 +1,103 @@
+/** `sralign launch --nproc N COMMAND ...`: N processes of a command on this machine, the ranks of one job, under mpirun. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { availableParallelism, constants } from 'node:os';
+import { Command } from 'commander';
+import { LAUNCHED } from '../launched.js';
+import { examples, wholeNumber } from '../options.js';
+
+/** Open MPI's options: as many ranks as asked for, each on any core, and no advice beside the message of the job. */
+const MPIRUN = ['--oversubscribe', '--bind-to', 'none', '--quiet', '--mca', 'odls_base_sigkill_timeout', '5'];
+/** This machine only, whatever the allocation of a batch system is. */
+const THIS_MACHINE = ['--mca', 'plm', 'isolated', '--mca', 'ras', '^slurm,tm,lsf,gridengine,alps'];
+/** A job of its own: these of the surroundings would name other ranks. */
+const OF_OTHER_JOBS = ['RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'];
+
+export function launchCommand(): Command {
+  return new Command('launch')
+    .summary('train with several processes on this machine')
+    .description(
+      'Starts the command that follows in N processes on this machine, which train one model together: mpirun of ' +
+        'Open MPI with suitable options. Ctrl-C saves a checkpoint, as in one process. Every process computes with ' +
+        'cores / N threads unless OMP_NUM_THREADS is set. Several machines: docs/distributed.md.',
+    )
+    .requiredOption('--nproc <n>', 'number of processes (ranks)', wholeNumber(1))
+    .argument('<command...>', 'the command and its arguments, as in train config.yaml')
+    .allowUnknownOption() // those of the command
+    .addHelpText(
+      'after',
+      examples(
+        'sralign launch --nproc 2 train examples/demo/dpo.yaml',
+        'sralign launch --nproc 2 -- train examples/demo/dpo.yaml --resume',
+      ),
+    )
+    .action(launch);
+}
+
+async function launch(command: string[], { nproc }: { nproc: number }, self: Command): Promise<void> {
+  await requireOpenMpi();
+  const debug = self.optsWithGlobals().debug === true ? ['--debug'] : [];
+  const node = [process.execPath, ...process.execArgv, process.argv[1]!];
+  const args = ['-np', String(nproc), ...MPIRUN, ...THIS_MACHINE, ...node, ...command, ...debug];
+  // In a session of its own: the terminal sends Ctrl-C to all its processes, and mpirun would end the ranks at once.
+  // Its standard input stays open for as long as this process lives (see launched.ts).
+  const child = spawn('mpirun', args, {
+    env: environmentOf(nproc),
+    stdio: ['pipe', 'inherit', 'inherit'],
+    detached: true,
+  });
+  process.exitCode = await endOf(child);
+}
+
+function environmentOf(nproc: number): NodeJS.ProcessEnv {
+  const threads = Math.max(1, Math.floor(availableParallelism() / nproc));
+  const environment: NodeJS.ProcessEnv = {
+    OMP_NUM_THREADS: String(threads),
+    ...process.env,
+    [LAUNCHED]: '1',
+  };
+  for (const name of OF_OTHER_JOBS) delete environment[name];
+  if (process.getuid?.() === 0) {
+    // A container has no other user; mpirun wants to be told twice.
+    environment.OMPI_ALLOW_RUN_AS_ROOT = '1';
+    environment.OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = '1';
+  }
+  return environment;
+}
+
+/** Passes requests to stop on until mpirun ends; returns the exit code of the job. */
+async function endOf(child: ChildProcess): Promise<number> {
+  let requests = 0;
+  const stop = (): void => {
+    requests++;
+    // mpirun forwards SIGUSR2 to the ranks, which save and end; SIGTERM makes it end them within a second.
+    child.kill(requests === 1 ? 'SIGUSR2' : 'SIGTERM');
+  };
+  const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGUSR2'];
+  for (const signal of signals) process.on(signal, stop);
+  try {
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.on('error', reject).on('close', resolve);
+    });
+    // What a rank does with the request before it has anything to save: it ends by it.
+    const endedByRequest = requests > 0 && code === 128 + constants.signals.SIGUSR2;
+    return requests > 1 || endedByRequest ? 130 : (code ?? 1);
+  } finally {
+    for (const signal of signals) process.off(signal, stop);
+  }
+}
+
+async function requireOpenMpi(): Promise<void> {
+  const { stdout, error } = spawnSync('mpirun', ['--version'], { encoding: 'utf8' });
+  if (error === undefined && stdout.includes('Open MPI')) return;
+  const { ConfigError } = await import('@sralign/core');
+  throw new ConfigError(
+    error === undefined
+      ? 'The mpirun found here is not that of Open MPI.'
+      : `mpirun is not there: ${error.message}.`,
+    {
+      hint:
+        'Install Open MPI (Debian and Ubuntu: "apt-get install openmpi-bin libopenmpi-dev"), run "npm run build" ' +
+        'and see that its mpirun comes first in PATH.',
+    },
+  );
+}

@@ -1,0 +1,182 @@
+/** `sralign plan CONFIG`: whether a run fits into memory, and how long a step will take, before it is started. */
+import { dirname } from 'node:path';
+import type { Alternative, RunPlan } from '@sralign/core';
+import { Command, InvalidArgumentError } from 'commander';
+import { examples, numberBetween, setOption, wholeNumber } from '../options.js';
+import { byteSize, duration, listing, number, table } from '../report/table.js';
+
+interface PlanOptions {
+  gpus: number;
+  memory: number;
+  tflops?: number;
+  memoryGbPerS?: number;
+  linkGbPerS?: number;
+  efficiency?: number;
+  set: string[];
+  json?: boolean;
+}
+
+export function planCommand(): Command {
+  const positive = numberBetween(Number.MIN_VALUE, Number.POSITIVE_INFINITY);
+  return new Command('plan')
+    .summary('say what a run takes of memory and time, without running it')
+    .description(
+      'Prints the memory of a rank by kind, the bytes it communicates and the time of a step, and which ways to share and ' +
+        'which microbatches fit. Reads config.json and, where it is there, the data; no weights. What the hardware reaches is ' +
+        'measured here unless it is given. Exit code 0 whether the run fits or not.',
+    )
+    .argument(
+      '<config>',
+      'YAML file of a training run; config.json beside it stands in for a model that is not here',
+    )
+    .option('--gpus <n>', 'ranks: GPUs, or processes on CPUs', wholeNumber(1), 1)
+    .requiredOption('--memory <size>', 'memory of a rank, as in 80GiB, 24GB', byteCount)
+    .option('--tflops <n>', 'matrix products of a rank, TFLOP/s in training.dtype', positive)
+    .option('--memory-gb-per-s <n>', 'memory bandwidth of a rank, GB/s', positive)
+    .option('--link-gb-per-s <n>', 'communication of a rank in one direction, GB/s', positive)
+    .option('--efficiency <share>', 'share of the products that a step reaches', numberBetween(0.01, 1))
+    .addOption(setOption())
+    .option('--json', 'print one JSON object')
+    .addHelpText(
+      'after',
+      examples(
+        'sralign plan examples/demo/sr-dpo.yaml --memory 8GiB',
+        'sralign plan examples/recipes/hh-pythia-2.8b/sr-dpo.yaml --gpus 8 --memory 80GiB \\\n' +
+          '      --tflops 312 --memory-gb-per-s 2000 --link-gb-per-s 300 --set training.device=cuda',
+      ),
+    )
+    .action(runPlan);
+}
+
+async function runPlan(file: string, options: PlanOptions): Promise<void> {
+  const core = await import('@sralign/core');
+  const config = await core.loadConfig(file, options.set);
+  const { tflops, memoryGbPerS, linkGbPerS, efficiency } = options;
+  const plan = await core.planRun(config, {
+    worldSize: options.gpus,
+    memoryBytes: options.memory,
+    ceilings: {
+      ...(tflops !== undefined && { flopsPerSecond: tflops * 1e12 }),
+      ...(memoryGbPerS !== undefined && { memoryBytesPerSecond: memoryGbPerS * 1e9 }),
+      ...(linkGbPerS !== undefined && { linkBytesPerSecond: linkGbPerS * 1e9 }),
+      ...(efficiency !== undefined && { efficiency }),
+    },
+    spareFolder: dirname(file),
+  });
+  process.stdout.write(`${options.json ? JSON.stringify(plan, null, 2) : describe(plan)}\n`);
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+  TIB: 2 ** 40,
+};
+
+/** "80GiB" -> bytes. */
+function byteCount(text: string): number {
+  const [, amount, unit] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i.exec(text) ?? [];
+  const bytes = Number(amount) * (UNITS[unit?.toUpperCase() ?? ''] ?? Number.NaN);
+  if (!(bytes > 0)) throw new InvalidArgumentError('It must be a size such as 80GiB or 24GB.');
+  return bytes;
+}
+
+const KINDS: Readonly<Record<keyof RunPlan['memory']['kinds'], string>> = {
+  parameters: 'parameters, f32',
+  computeCopies: 'parameters, bf16 copy',
+  gradients: 'gradients',
+  optimizerState: 'optimizer state',
+  rotaryTables: 'rotary tables',
+  activations: 'activations',
+  logits: 'logits kept at a time',
+  gatheredUnits: 'gathered parameters',
+  unreducedGradients: 'gradients not yet summed',
+  reductionScratch: 'sums under way',
+  workspace: 'working memory of kernels',
+};
+
+function describe(plan: RunPlan): string {
+  return [
+    heading(plan),
+    memorySection(plan),
+    communicationSection(plan),
+    timeSection(plan),
+    `What fits into ${byteSize(plan.memoryBytes)}\n${alternativesTable(plan.alternatives)}`,
+    `Assumptions\n${plan.assumptions.map(line => `- ${line}`).join('\n')}`,
+  ].join('\n\n');
+}
+
+function heading(plan: RunPlan): string {
+  const { worldSize, parameters, dtype, batchPairs, microbatchPairs, microbatches } = plan;
+  return (
+    `${number(parameters)} parameters in ${dtype} on ${worldSize} ${worldSize === 1 ? 'rank' : 'ranks'}` +
+    `${worldSize === 1 ? '' : `, sharding ${plan.sharding}`}; ${batchPairs} pairs a step, ` +
+    `${microbatches} x ${microbatchPairs} of a rank${plan.activationCheckpointing ? ', activation checkpointing' : ''}`
+  );
+}
+
+function memorySection({ memory, memoryBytes, freeBytes, fits }: RunPlan): string {
+  const kinds = (Object.keys(KINDS) as (keyof typeof KINDS)[])
+    .filter(kind => memory.kinds[kind] > 0)
+    .map((kind): [string, string] => [KINDS[kind], byteSize(memory.kinds[kind])]);
+  const verdict = fits
+    ? `fits, ${byteSize(freeBytes)} free of ${byteSize(memoryBytes)}`
+    : `DOES NOT FIT, ${byteSize(-freeBytes)} more than ${byteSize(memoryBytes)}`;
+  return `Memory of a rank at its peak (${memory.phase})\n${listing([
+    ...kinds,
+    ['total', `${byteSize(memory.totalBytes)}: ${verdict}`],
+  ])}`;
+}
+
+function communicationSection({ step, worldSize }: RunPlan): string {
+  if (worldSize === 1) return 'Communication: none';
+  const { allGatherBytes, reduceScatterBytes, allReduceBytes } = step.communication;
+  const entries: [string, number][] = [
+    ['all-gather', allGatherBytes],
+    ['reduce-scatter', reduceScatterBytes],
+    ['all-reduce', allReduceBytes],
+  ];
+  return `Communication of a rank in a step, bytes sent (as many are received)\n${listing(
+    entries.filter(([, bytes]) => bytes > 0).map(([name, bytes]) => [name, byteSize(bytes)]),
+  )}`;
+}
+
+function timeSection({ step, worldSize, ceilings }: RunPlan): string {
+  const { linearFlops, attentionFlops, communicationSeconds, exposedSeconds } = step;
+  const tera = (flops: number): string => `${number(flops / 1e12)} TFLOP`;
+  const communication =
+    ceilings.linkBytesPerSecond === null
+      ? 'not counted'
+      : `${seconds(exposedSeconds)}, of ${seconds(communicationSeconds)} what is not hidden`;
+  return `Time of a step\n${listing([
+    [
+      'compute',
+      `${seconds(step.computeSeconds)}: ${tera(linearFlops)} of linear layers, ${tera(attentionFlops)} of attention`,
+    ],
+    ...(worldSize === 1 ? [] : [['communication', communication] as const]),
+    ['optimizer', seconds(step.optimizerSeconds)],
+    ['step', seconds(step.stepSeconds)],
+  ])}`;
+}
+
+/** 0.0312 -> "31 ms". */
+const seconds = (value: number): string => (value < 1 ? `${number(value * 1000)} ms` : duration(value));
+
+function alternativesTable(alternatives: readonly Alternative[]): string {
+  return table(
+    ['sharding', 'checkpointing', 'as configured', '', 'most pairs at once', 'memory', 'step'],
+    alternatives.map(({ sharding, activationCheckpointing, totalBytes, fits, largest }) => [
+      sharding,
+      activationCheckpointing ? 'yes' : 'no',
+      byteSize(totalBytes),
+      fits ? 'fits' : 'too much',
+      ...(largest === null
+        ? ['none', '-', '-']
+        : [`${largest.microbatchPairs}`, byteSize(largest.totalBytes), seconds(largest.stepSeconds)]),
+    ]),
+  );
+}

@@ -1,0 +1,18 @@
+/**
+ * The ranks' side of `sralign launch`: they end with the launcher, even when it is killed and can tell nobody.
+ *
+ * mpirun passes its standard input on to rank 0 alone. The launcher holds the other end of that pipe and never writes,
+ * so its end means that the launcher is gone; so does the end of mpirun itself. When rank 0 is killed, mpirun ends the
+ * other ranks; without mpirun the control channel does.
+ */
+
+/** Set in the environment of the processes that `sralign launch` starts. */
+export const LAUNCHED = 'SRALIGN_LAUNCHED';
+
+/** Call once, at the start. Does not keep the process running. */
+export function endWithLauncher(): void {
+  if (process.env[LAUNCHED] === undefined || process.env.OMPI_COMM_WORLD_RANK !== '0') return;
+  // Not process.exit, which waits for the training thread: it may wait for other ranks.
+  process.stdin.on('end', () => process.kill(process.pid, 'SIGKILL')).resume();
+  process.stdin.unref();
+}

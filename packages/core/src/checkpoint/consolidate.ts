@@ -1,0 +1,67 @@
+/** From a sharded checkpoint to a model folder, without building the model: the files are read and written as bytes. */
+import { readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { CheckpointError } from '../errors.js';
+import { exists, systemErrorCode } from '../files.js';
+import { INDEX_FILE, SINGLE_FILE } from '../hf/safetensors.js';
+import { type TensorToWrite, writeModelWeights } from '../hf/safetensors-writer.js';
+import { MAX_SHARD_BYTES, writeModelCompanions } from '../model/save.js';
+import { readChecked } from '../shard/fill.js';
+import { isShardedFolder, openShards, readShardsFile } from '../shard/saved-tensors.js';
+import { elementsOf, SHARDS_FILE } from '../shard/shards-file.js';
+import { writeFolder } from './commit.js';
+
+/**
+ * Writes the weights of a sharded checkpoint, in f32, as the Hugging Face folder that `saveModel` would write; one tensor
+ * is in memory at a time.
+ *
+ * @param checkpoint a folder with the shards of all ranks
+ * @param out a folder that does not exist, or is empty
+ * @throws CheckpointError when `checkpoint` is not sharded or damaged, or `out` holds something; RunError when the disk
+ *   refuses
+ */
+export async function consolidate(checkpoint: string, out: string): Promise<void> {
+  await checkSharded(checkpoint);
+  await checkEmpty(out);
+  const { weights, checkAll } = openShards(checkpoint, await readShardsFile(checkpoint));
+  await checkAll();
+  const tensors = [...weights.values()].map(
+    (saved): TensorToWrite => ({
+      name: saved.name,
+      dtype: 'F32',
+      shape: saved.shape,
+      bytes: () => readChecked(saved, 0, elementsOf(saved.shape)),
+    }),
+  );
+  await writeFolder(resolve(out), async temporary => {
+    await writeModelWeights(temporary, tensors, { maxShardBytes: MAX_SHARD_BYTES });
+    await writeModelCompanions(temporary, checkpoint);
+  });
+}
+
+async function checkSharded(folder: string): Promise<void> {
+  if (await isShardedFolder(folder)) return;
+  for (const name of [SINGLE_FILE, INDEX_FILE]) {
+    if (!(await exists(join(folder, name)))) continue;
+    throw new CheckpointError('It is a Hugging Face folder already.', { file: folder, hint: 'Copy it.' });
+  }
+  throw new CheckpointError(`It is no sharded checkpoint: it has no ${SHARDS_FILE}.`, {
+    file: folder,
+    hint: 'Give a folder such as RUN/checkpoints/step-000100.',
+  });
+}
+
+async function checkEmpty(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(error => {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw new CheckpointError(`The output folder cannot be used (${(error as Error).message}).`, {
+      file: folder,
+      cause: error,
+    });
+  });
+  if (names.length === 0) return;
+  throw new CheckpointError(`The output folder is not empty: it holds "${names[0]}".`, {
+    file: folder,
+    hint: 'Choose another one.',
+  });
+}

@@ -1,0 +1,95 @@
+/** What a plan is made from: the model's config.json, and the lengths of the pairs. */
+import { join } from 'node:path';
+import type { Config } from '../config/schema.js';
+import { readPreferenceRows } from '../data/read.js';
+import { exists } from '../files.js';
+import { resolveModelFolder } from '../hf/hub.js';
+import { readModelSpec } from '../model/load.js';
+import type { ModelSpec } from '../model/spec.js';
+import { encodePairs } from '../tokens/encode.js';
+import { loadTokenizer } from '../tokens/tokenizer.js';
+import { lengthsOf, type PairLengths } from './lengths.js';
+
+/** Pairs that are encoded for their lengths, from the first: enough for the longest, soon done on a large data set. */
+const MEASURED_PAIRS = 10_000;
+
+export interface PlanInputs {
+  readonly spec: ModelSpec;
+  /** Where the spec is from, for people. */
+  readonly modelSource: string;
+  /** Time is planned for their mean, and memory for `longest`, longest first. */
+  readonly pairs: readonly PairLengths[];
+  readonly longest: readonly PairLengths[];
+  /** Tokens of the p that all pairs share. */
+  readonly sharedTokens: number;
+  /** Where the lengths are from, for people. */
+  readonly lengthsSource: string;
+}
+
+/**
+ * @param spareFolder a folder whose config.json stands in for a model that is not on this machine
+ * @throws ModelError when there is no config.json, or it is not supported; DataError when the data cannot be read
+ */
+export async function readPlanInputs(config: Config, spareFolder: string | null): Promise<PlanInputs> {
+  const { path, revision, tokenizer } = config.model;
+  const spare =
+    spareFolder !== null && !(await exists(path)) && (await exists(join(spareFolder, 'config.json')));
+  const folder = spare ? spareFolder : await resolveModelFolder(path, revision, { weights: false });
+  const spec = await readModelSpec(folder);
+  const modelSource = spare ? `${join(folder, 'config.json')}, because ${path} is not here` : path;
+  const found = await Promise.all(config.data.train.map(exists));
+  const missing = config.data.train.filter((_, index) => !found[index]);
+  const tokenizerFolder = tokenizer ?? folder;
+  if (missing.length > 0 || !(await exists(join(tokenizerFolder, 'tokenizer.json')))) {
+    const absent = missing[0] ?? join(tokenizerFolder, 'tokenizer.json');
+    return { spec, modelSource, ...assumedLengths(config, absent) };
+  }
+  const { rows } = await readPreferenceRows(config.data.train, config.data.format);
+  const measured = rows.slice(0, Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS));
+  const dataset = encodePairs(measured, await loadTokenizer(tokenizerFolder), {
+    policy: config.tokens,
+    augmentation: config.augmentation,
+  });
+  if (dataset.pairs.length === 0) {
+    return { spec, modelSource, ...assumedLengths(config, 'a pair that is not dropped') };
+  }
+  const pairs = dataset.pairs.map(lengthsOf);
+  const tokens = ({ prompt, chosen, rejected }: PairLengths): number => prompt + chosen + rejected;
+  return {
+    spec,
+    modelSource,
+    pairs,
+    longest: [...pairs].sort((a, b) => tokens(b) - tokens(a)),
+    sharedTokens: dataset.sharedAugmentation.length,
+    lengthsSource:
+      `the first ${dataset.pairs.length.toLocaleString('en-US')} pairs of data.train: ` +
+      'time for their mean, memory for the longest of them in one microbatch',
+  };
+}
+
+/**
+ * Pairs at the limits of the configuration. Time: the longest prompt, and answers that fill the rest. Memory: a prompt of two
+ * tokens, which leaves most room for the two answers.
+ */
+function assumedLengths(
+  { tokens, augmentation, data }: Config,
+  missing: string,
+): Pick<PlanInputs, 'pairs' | 'longest' | 'sharedTokens' | 'lengthsSource'> {
+  const ofChats = data.format === 'conversational' || data.format === 'ultrafeedback';
+  const inside = (augmentation.placement ?? (ofChats ? 'last-user-turn' : 'prompt')) === 'last-user-turn';
+  const pairOf = (prompt: number): PairLengths => {
+    const answer = tokens.maxTokens - prompt;
+    const augmentedPrompt = prompt + (inside ? augmentation.maxTokens : 0);
+    return { prompt, augmentedPrompt, chosen: answer, rejected: answer };
+  };
+  const [usual, longest] = [pairOf(tokens.maxPromptTokens), pairOf(2)];
+  return {
+    pairs: [usual],
+    longest: [longest],
+    sharedTokens: inside ? 0 : augmentation.maxTokens,
+    lengthsSource:
+      `at the limits, because ${missing} is not here: time for a prompt of ${usual.prompt} and answers of ` +
+      `${usual.chosen} tokens, memory for a prompt of ${longest.prompt} and answers of ${longest.chosen}, the most that ` +
+      `tokens.maxTokens allows, p of ${augmentation.maxTokens}`,
+  };
+}
