@@ -38,13 +38,18 @@ test('every operation is in the table', () => {
     .filter(([name, value]) => typeof value === 'function' && /^[a-z]/.test(name))
     .map(([name]) => name);
   const others = [
+    'closeMpi',
     'cpuInfo',
     'cudaInfo',
     'currentDevice',
     'memory',
+    'ncclId',
+    'openMpi',
     'resetPeakMemory',
     'setThreads',
+    'shareText',
     'synchronize',
+    'takeSpans',
     'threads',
     'unscoped',
     'useDevice',

@@ -4,9 +4,7 @@ import { createHash } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-const native = createRequire(import.meta.url)(
-  process.env.SRALIGN_TEST_ADDON ?? '../build/Release/sralign_native.node',
-);
+const native = createRequire(import.meta.url)('../build/Release/sralign_native.node');
 const { scenario, rank, worldSize, host, address, port, timeoutMs, failing, exitCode } = JSON.parse(
   process.argv[2],
 );

@@ -28,6 +28,7 @@ class Rank {
   stderr = '';
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   readonly child: ChildProcess;
+  #closed = false;
   #wake = (): void => {};
 
   constructor(settings: Settings, rank: number, port: number) {
@@ -52,6 +53,7 @@ class Rank {
       this.#wake();
     });
     this.ended = once(this.child, 'close').then(([code, signal]) => {
+      this.#closed = true;
       this.#wake();
       return { code, signal };
     });
@@ -62,7 +64,7 @@ class Rank {
     for (;;) {
       const found = this.lines.filter(line => key in line)[count - 1];
       if (found !== undefined) return found[key];
-      if (this.child.exitCode !== null || this.child.signalCode !== null) {
+      if (this.#closed) {
         throw new Error(`the rank ended without saying ${key}: ${this.stderr}`);
       }
       await new Promise<void>(resolve => {

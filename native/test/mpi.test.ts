@@ -35,11 +35,11 @@ function runRanks(count: number, suite: string) {
 
 function expectSuccess(count: number, suite: string): void {
   const { status, reports, output } = runRanks(count, suite);
+  expect(reports.flatMap(failuresOf)).toEqual([]);
   expect(
     reports.map(({ rank }) => rank),
     output,
   ).toEqual([...Array(count).keys()]);
-  expect(reports.flatMap(failuresOf)).toEqual([]);
   expect(status).toBe(0);
 }
 
@@ -58,6 +58,10 @@ for (const count of [1, 2, 3, 4]) {
     },
   );
 }
+
+testWithMpi(title('the threads of a process share MPI'), { timeout: 180_000 }, () => {
+  expectSuccess(2, 'threads');
+});
 
 testWithMpi(title('ranks that disagree about a size get an error'), { timeout: 180_000 }, () => {
   // Rank 1 ends without MPI_Finalize after the error, and mpirun then ends rank 0, whatever that has said by then.

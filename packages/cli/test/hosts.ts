@@ -25,6 +25,15 @@ const NETWORK = '10.97.1';
 const CABLE = 'cable';
 /** mpirun says so when the launch agent was quicker than itself. It means nothing. */
 const TOO_LATE = /^\[.*\] plm:rsh: Warning: setpgid.*\n/gm;
+/** Node program: tries until the host of its argument refuses a connection, as nobody listens there. */
+const KNOCK = `
+  const deadline = Date.now() + 20_000;
+  const knock = () => net.connect(1, process.argv[1]).on('error', error => {
+    if (error.code === 'ECONNREFUSED') return;
+    if (Date.now() > deadline) throw error;
+    setTimeout(knock, 100);
+  });
+  knock();`;
 let created = 0;
 
 /** Why this machine cannot have the two hosts; null where it can. */
@@ -75,6 +84,8 @@ export class TwoHosts implements Disposable {
       oob_tcp_if_include: `${NETWORK}.0/24`,
       btl_tcp_if_include: `${NETWORK}.0/24`,
       btl: 'self,vader,tcp',
+      // Reading another rank's memory fails loudly when that rank is killed meanwhile.
+      btl_vader_single_copy_mechanism: 'none',
       // Where mpirun would leave its files when it is killed.
       orte_tmpdir_base: this.folder.path,
       btl_vader_backing_directory: this.folder.path,
@@ -125,8 +136,11 @@ export class TwoHosts implements Disposable {
     run('ip', '-n', this.names[0], 'link', 'set', CABLE, 'down');
   }
 
+  /** Returns when the hosts reach each other again. */
   mend(): void {
     run('ip', '-n', this.names[0], 'link', 'set', CABLE, 'up');
+    this.on(0, process.execPath, '-e', KNOCK, this.names[1]);
+    this.on(1, process.execPath, '-e', KNOCK, this.names[0]);
   }
 
   [Symbol.dispose](): void {

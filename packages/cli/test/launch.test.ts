@@ -1,9 +1,15 @@
 /** `sralign launch`: several ranks on this machine, which speak with one voice and end together. */
-import { execFileSync } from 'node:child_process';
-import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { lines, type Outcome, sralign, TemporaryFolder } from './run.js';
+import { relayErrors } from '../src/mpirun-output.js';
+import { lines, type Outcome, ROOT, runNode, sralign, TemporaryFolder } from './run.js';
+import { tinyConfig } from './tiny.js';
 
 const DEADLINE_MS = 50_000;
 
@@ -152,5 +158,154 @@ describe('sralign launch', () => {
   it('leaves no process behind when mpirun is killed', async () => {
     const { outcome } = await endWaitingJob((_, mpirun) => process.kill(mpirun, 'SIGKILL'));
     expect(outcome.code).toBe(1);
+  });
+
+  describe('while the ranks train', () => {
+    const quick = ['--set', 'data.eval=[]', '--set', 'evaluation.everySteps=null'];
+
+    /** Calls `act` once, when the second step is done. */
+    const train = (
+      config: string,
+      more: string[],
+      act?: (launcher: ChildProcess) => void,
+    ): Promise<Outcome> =>
+      sralign(['launch', '--nproc', '2', 'train', config, ...quick, ...more], undefined, child => {
+        let acted = act === undefined;
+        child.stderr!.on('data', (text: string) => {
+          if (acted || !text.includes('step 2/')) return;
+          acted = true;
+          act!(child);
+        });
+      });
+
+    it('saves on Ctrl-C, exits with 130, and goes on', { timeout: 120_000 }, async () => {
+      using folder = new TemporaryFolder();
+      const config = tinyConfig(folder);
+      const steps = ['--set', 'training.maxSteps=100'];
+      const stopped = await train(config, steps, launcher => launcher.kill('SIGINT'));
+      expect(stopped.stderr.match(/saving a checkpoint/g)).toHaveLength(1);
+      expect(stopped.stdout).toContain('Go on with --resume');
+      expect(stopped.code).toBe(130);
+      expect(existsSync(folder.join('run/final'))).toBe(false);
+
+      const resumed = await train(config, [...steps, '--resume']);
+      expect(resumed.stderr.match(/resumed from step \d+/g)).toHaveLength(1);
+      expect(resumed.stdout.match(/^steps +100$/gm)).toHaveLength(1);
+      expect(resumed.code).toBe(0);
+    });
+
+    it('stops at once on a second Ctrl-C', { timeout: 120_000 }, async () => {
+      using folder = new TemporaryFolder();
+      const config = tinyConfig(folder);
+      const stopped = await train(config, ['--set', 'training.maxSteps=100000'], launcher => {
+        launcher.kill('SIGINT');
+        launcher.stderr!.on('data', (text: string) => {
+          if (text.includes('saving a checkpoint')) launcher.kill('SIGINT');
+        });
+      });
+      expect(stopped.code).toBe(130);
+      await until('no rank is left', () => (processesWith(config).length === 0 ? true : undefined));
+    });
+
+    it('says once that a rank was killed', { timeout: 120_000 }, async () => {
+      using folder = new TemporaryFolder();
+      const config = tinyConfig(folder);
+      const { code, stderr } = await train(config, ['--set', 'training.maxSteps=100000'], () => {
+        const ofRank1 = processesWith(config).find(({ pid }) =>
+          readFileSync(`/proc/${pid}/environ`, 'utf8').includes('\0OMPI_COMM_WORLD_RANK=1\0'),
+        );
+        process.kill(ofRank1!.pid, 'SIGKILL');
+      });
+      const failures = lines(stderr).filter(line => line.startsWith('sralign: '));
+      expect(failures).toEqual([expect.stringMatching(/^sralign: rank 1 on .* (killed|ended)/)]);
+      expect(code).toBe(1);
+      await until('no rank is left', () => (processesWith(config).length === 0 ? true : undefined));
+    });
+
+    it('says once that a training thread has run out of memory', async () => {
+      vi.stubEnv('NODE_OPTIONS', '--max-old-space-size=20');
+      using folder = new TemporaryFolder();
+      const { code, stderr } = await train(tinyConfig(folder), []);
+      const failures = lines(stderr).filter(line => line.startsWith('sralign: '));
+      expect(failures).toEqual([
+        expect.stringMatching(/^sralign: rank [01] on .*memory that JavaScript may have/),
+      ]);
+      expect(code).toBe(1);
+    });
+  });
+});
+
+describe('ranks that others start', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  /** Runs `sralign train CONFIG` with the variables; those of the test itself stay as they are. */
+  const rank = (variables: Readonly<Record<string, string>>, config: string): Promise<Outcome> => {
+    const assignments = Object.entries(variables).map(([name, value]) => `process.env.${name} = '${value}';`);
+    const main = join(ROOT, 'packages/cli/dist/main.js');
+    const program = `${assignments.join('')} process.argv.splice(1, 0, '${main}'); await import('${main}');`;
+    return runNode(['--input-type=module', '-e', program, 'train', config], ROOT);
+  };
+
+  it('find each other by MASTER_ADDR and MASTER_PORT, and fail together', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    await once(server, 'close');
+    using folder = new TemporaryFolder();
+    const config = tinyConfig(folder);
+    const job = { WORLD_SIZE: '2', MASTER_ADDR: '127.0.0.1', MASTER_PORT: String(port) };
+    const outcomes = await Promise.all([
+      rank({ ...job, RANK: '0' }, config),
+      rank({ ...job, RANK: '1' }, folder.join('missing.yaml')),
+    ]);
+    expect(outcomes.map(({ stdout, code }) => ({ stdout, code }))).toEqual([
+      { stdout: '', code: 2 },
+      { stdout: '', code: 2 },
+    ]);
+    expect(lines(outcomes[0].stderr + outcomes[1].stderr)).toHaveLength(1);
+  });
+
+  it('say what is missing where nothing tells how to find the others', async () => {
+    const { code, stderr } = await rank({ WORLD_SIZE: '2', RANK: '1' }, 'config.yaml');
+    expect(stderr).toMatch(/^sralign: This is rank 1 of 2, but .*`srun --mpi=pmix`/);
+    expect(code).toBe(2);
+  });
+});
+
+describe('the standard error of mpirun', () => {
+  const rule = '-'.repeat(74);
+  const relayed = async (...errors: string[]): Promise<unknown> => {
+    let written = '';
+    const ending = await relayErrors(Readable.from(errors.map(line => `${line}\n`)), text => {
+      written += text;
+    });
+    return { written, ...ending };
+  };
+
+  it('is passed on without repetitions, and with what mpirun alone knows', async () => {
+    const repetition = [rule, 'Primary job  terminated normally, but 1 process returned', 'a code.', rule];
+    expect(
+      await relayed('step 1', ...repetition, rule, 'There are not enough slots', rule, 'step 2'),
+    ).toEqual({
+      written: 'step 1\nThere are not enough slots\nstep 2\n',
+      killed: null,
+      explained: false,
+    });
+  });
+
+  it('names the rank that was killed', async () => {
+    const noticed = 'mpirun noticed that process rank 3 with PID 7 on node b exited on signal';
+    expect(await relayed(rule, `${noticed} 11 (Segmentation fault).`, rule)).toEqual({
+      written: '',
+      killed: 'rank 3 on b ended by signal 11 (Segmentation fault)',
+      explained: false,
+    });
+    expect(await relayed('sralign: rank 3 on b: why', rule, `${noticed} 9 (Killed).`, rule)).toMatchObject({
+      written: 'sralign: rank 3 on b: why\n',
+      explained: true,
+    });
   });
 });

@@ -7,11 +7,11 @@ describe('help', () => {
     const { code, stdout, stderr } = await sralign([]);
     expect(code).toBe(0);
     expect(stderr).toBe('');
-    for (const verb of ['train', 'generate', 'data', 'verify', 'doctor'])
+    for (const verb of ['train', 'generate', 'data', 'verify', 'consolidate', 'doctor'])
       expect(stdout).toMatch(new RegExp(`^ +${verb} `, 'm'));
   });
 
-  it.each([['train'], ['generate'], ['data', 'preview'], ['verify'], ['doctor']])(
+  it.each([['train'], ['generate'], ['data', 'preview'], ['verify'], ['consolidate'], ['doctor']])(
     'of %s %s has a usage line and at least two examples',
     async (...verb) => {
       const { code, stdout } = await sralign([...verb, '--help']);

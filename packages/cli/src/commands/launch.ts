@@ -3,10 +3,11 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { availableParallelism, constants } from 'node:os';
 import { Command } from 'commander';
 import { LAUNCHED } from '../launched.js';
+import { relayErrors } from '../mpirun-output.js';
 import { examples, wholeNumber } from '../options.js';
 
-/** Open MPI's options: as many ranks as asked for, each on any core, and no advice beside the message of the job. */
-const MPIRUN = ['--oversubscribe', '--bind-to', 'none', '--quiet', '--mca', 'odls_base_sigkill_timeout', '5'];
+/** Open MPI's options: as many ranks as asked for, each on any core. */
+const MPIRUN = ['--oversubscribe', '--bind-to', 'none'];
 /** This machine only, whatever the allocation of a batch system is. */
 const THIS_MACHINE = ['--mca', 'plm', 'isolated', '--mca', 'ras', '^slurm,tm,lsf,gridengine,alps'];
 /** A job of its own: these of the surroundings would name other ranks. */
@@ -42,7 +43,7 @@ async function launch(command: string[], { nproc }: { nproc: number }, self: Com
   // Its standard input stays open for as long as this process lives (see launched.ts).
   const child = spawn('mpirun', args, {
     env: environmentOf(nproc),
-    stdio: ['pipe', 'inherit', 'inherit'],
+    stdio: ['pipe', 'inherit', 'pipe'],
     detached: true,
   });
   process.exitCode = await endOf(child);
@@ -75,12 +76,18 @@ async function endOf(child: ChildProcess): Promise<number> {
   const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGUSR2'];
   for (const signal of signals) process.on(signal, stop);
   try {
-    const code = await new Promise<number | null>((resolve, reject) => {
-      child.on('error', reject).on('close', resolve);
-    });
-    // What a rank does with the request before it has anything to save: it ends by it.
+    const [code, { killed, explained }] = await Promise.all([
+      new Promise<number | null>((resolve, reject) => {
+        child.on('error', reject).on('close', resolve);
+      }),
+      relayErrors(child.stderr!, text => process.stderr.write(text)),
+    ]);
+    // Before a rank has anything to save, the first request ends it.
     const endedByRequest = requests > 0 && code === 128 + constants.signals.SIGUSR2;
-    return requests > 1 || endedByRequest ? 130 : (code ?? 1);
+    if (requests > 1 || endedByRequest) return 130;
+    if (killed === null) return code ?? 1;
+    if (!explained) process.stderr.write(`sralign: ${killed}\n`);
+    return 1;
   } finally {
     for (const signal of signals) process.off(signal, stop);
   }

@@ -11,6 +11,7 @@ interface TrainOptions {
   set: string[];
   resume?: boolean;
   overwrite?: boolean;
+  trace?: string;
   json?: boolean;
 }
 
@@ -28,6 +29,7 @@ export function trainCommand(): Command {
     .addOption(setOption())
     .option('--resume', 'go on from the last checkpoint of the output folder')
     .option('--overwrite', 'delete the run that the output folder holds and start anew')
+    .option('--trace <file>', 'write what the ranks did when, in the Chrome trace format; for short runs')
     .option('--json', 'print the result as one JSON object on stdout')
     .addHelpText(
       'after',
@@ -52,6 +54,7 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
       trainInWorker(config, {
         resume: options.resume ?? false,
         overwrite: options.overwrite ?? false,
+        ...(options.trace !== undefined && { trace: options.trace }),
         signal,
         ...(speaks && { onEvent: progress(process.stderr, { everySteps: config.logging.everySteps }) }),
       }),

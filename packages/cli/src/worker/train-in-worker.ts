@@ -8,7 +8,7 @@ import type { Config, TrainEvent, TrainOptions, TrainResult } from '@sralign/cor
 /** What the worker is started with. */
 export interface TrainRequest {
   readonly config: Config;
-  readonly options: Pick<TrainOptions, 'resume' | 'overwrite'>;
+  readonly options: Pick<TrainOptions, 'resume' | 'overwrite' | 'trace'>;
 }
 
 /** What the worker says; the result or the failure comes last. */
@@ -19,10 +19,14 @@ export type TrainReply =
 
 /** Like `train`. @throws Error with the message, stack and `exitCode` of the failure in the worker */
 export async function trainInWorker(config: Config, options: TrainOptions): Promise<TrainResult> {
-  const { signal, onEvent, resume, overwrite } = options;
+  const { signal, onEvent, resume, overwrite, trace } = options;
   const request: TrainRequest = {
     config,
-    options: { ...(resume !== undefined && { resume }), ...(overwrite !== undefined && { overwrite }) },
+    options: {
+      ...(resume !== undefined && { resume }),
+      ...(overwrite !== undefined && { overwrite }),
+      ...(trace !== undefined && { trace }),
+    },
   };
   const worker = new Worker(new URL('./train-worker.js', import.meta.url), { workerData: request });
   const stop = (): void => worker.postMessage('abort');

@@ -2,7 +2,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { spawnSync } from 'node:child_process';
-import { type Outcome, runCommand } from '../run.js';
+import { MAIN, type Outcome, ROOT, runCommand, runNode } from '../run.js';
 
 /** mpirun is there; the set-up installs it for the tests where it may. */
 export const hasMpi = spawnSync('mpirun', ['--version']).status === 0;
@@ -21,4 +21,15 @@ export function runRanks(
     ...process.env,
     ...ROOT_ALLOWED,
   });
+}
+
+/** `sralign train CONFIG ...args` on so many ranks; one of them without mpirun. */
+export function trainOnRanks(
+  ranks: number,
+  config: string,
+  args: string[],
+  onStart?: (child: ChildProcess) => void,
+): Promise<Outcome> {
+  const command = [MAIN, 'train', config, ...args];
+  return ranks === 1 ? runNode(command, ROOT, onStart) : runRanks(ranks, command, ROOT, onStart);
 }

@@ -19,6 +19,8 @@ import { elementsOf, parseShardsFile, SHARDS_FILE, type ShardsFile, shardFileNam
 /** Moments of a checkpoint that is not sharded, under `<moment>.<Hugging Face tensor>`. */
 export const OPTIMIZER_FILE = 'optimizer.safetensors';
 
+const F32_BYTES = 4;
+
 export interface SavedTensor {
   readonly name: string;
   readonly dtype: TensorDtype;
@@ -118,19 +120,23 @@ export function openShards(folder: string, { worldSize, moments, flats, tensors 
       tensors.map(({ name, shape, flat, offset }) => {
         const read = async (start: number, end: number): Promise<Uint8Array> => {
           const shardElements = flats[flat]! / worldSize;
-          const parts: Uint8Array[] = [];
+          const first = offset + start;
           const last = offset + end;
-          for (let at = offset + start; at < last; ) {
+          let whole: Buffer | null = null;
+          for (let at = first; at < last; ) {
             const rank = Math.floor(at / shardElements);
             const shardStart = rank * shardElements;
             const stop = Math.min(last, shardStart + shardElements);
             const entry = await flatIn(rank, prefix, flat);
-            parts.push(
-              await readShard(rank, () => readTensorBytes(entry, at - shardStart, stop - shardStart)),
+            const part = await readShard(rank, () =>
+              readTensorBytes(entry, at - shardStart, stop - shardStart),
             );
+            if (stop - at === last - first) return part;
+            whole ??= Buffer.allocUnsafeSlow((last - first) * F32_BYTES);
+            whole.set(part, (at - first) * F32_BYTES);
             at = stop;
           }
-          return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+          return whole ?? new Uint8Array();
         };
         return [prefix + name, { name: prefix + name, dtype: 'F32', shape, file: folder, read }];
       }),

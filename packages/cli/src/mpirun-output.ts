@@ -1,0 +1,54 @@
+/** What of mpirun's standard error a user of `sralign launch` should see: the ranks' lines, and who was killed. */
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+
+/** mpirun puts its own messages between two such lines. */
+const RULE = /^-{60,}$/;
+/** It repeats at length that the job has failed, which the ranks have said already, with the reason. */
+const REPETITION =
+  /^(Primary job +terminated normally, but|mpirun detected that one or more processes exited)/;
+/** It ends the ranks as soon as one is killed, before the control channel can tell. */
+const KILLED = /process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+) \((.+)\)/;
+
+/** Open MPI reads the memory of a process that is gone. */
+const AFTERMATH = /^\[\S+:\d+\] Read -1, expected \d+, errno = \d+$/;
+
+export interface Ending {
+  /** Which rank was killed, as mpirun tells. */
+  readonly killed: string | null;
+  /** Whether the ranks have said why the job failed. */
+  readonly explained: boolean;
+}
+
+/** Passes `errors` on to `write` line by line, without mpirun's repetitions; returns when `errors` ends. */
+export async function relayErrors(errors: Readable, write: (text: string) => void): Promise<Ending> {
+  let own: string[] | null = null; // lines of a message of mpirun
+  let killed: string | null = null;
+  let explained = false;
+  for await (const line of createInterface({ input: errors })) {
+    const rule = RULE.test(line);
+    if (own === null && rule) own = [];
+    else if (own === null) {
+      explained ||= line.startsWith('sralign: ');
+      if (!AFTERMATH.test(line)) write(`${line}\n`);
+    } else if (!rule) own.push(line);
+    else {
+      const message = own.join('\n');
+      killed ??= killedIn(message);
+      if (!KILLED.test(message) && !REPETITION.test(message)) write(`${message}\n`);
+      own = null;
+    }
+  }
+  if (own !== null) write(`${own.join('\n')}\n`);
+  return { killed, explained };
+}
+
+function killedIn(message: string): string | null {
+  const [found, rank, host, signal, name] = KILLED.exec(message) ?? [];
+  if (found === undefined) return null;
+  const how =
+    signal === '9'
+      ? 'was killed, by someone or because memory ran out'
+      : `ended by signal ${signal} (${name})`;
+  return `rank ${rank} on ${host} ${how}`;
+}

@@ -1,0 +1,72 @@
+/** Checkpoints of several ranks: going on with as many, fewer or more of them, and making a model of one. */
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sralign, TemporaryFolder } from '../run.js';
+import { tinyConfig } from '../tiny.js';
+import { compareWeights } from '../weights.js';
+import { hasMpi, trainOnRanks } from './ranks.js';
+
+const final = (run: string): string => join(run, 'final/model.safetensors');
+
+describe.skipIf(!hasMpi)('a checkpoint of 3 ranks', () => {
+  let folder: TemporaryFolder;
+  let config: string;
+  const run = (name: string): string => folder.join(name);
+  const settings = (name: string, ...set: string[]): string[] =>
+    [`output.folder=${run(name)}`, 'training.maxSteps=5', 'checkpoint.everySteps=2', ...set].flatMap(
+      assignment => ['--set', assignment],
+    );
+
+  beforeAll(async () => {
+    folder = new TemporaryFolder();
+    config = tinyConfig(folder);
+    expect(await trainOnRanks(3, config, settings('whole'))).toMatchObject({ code: 0 });
+    expect(await trainOnRanks(3, config, settings('half', 'training.maxSteps=2'))).toMatchObject({ code: 0 });
+  }, 120_000);
+  afterAll(() => folder[Symbol.dispose]());
+
+  it('has one file of every rank', () => {
+    const checkpoint = join(run('half'), 'checkpoints/step-000002');
+    expect(readdirSync(checkpoint).filter(name => name.startsWith('shard-'))).toEqual([
+      'shard-00000-of-00003.safetensors',
+      'shard-00001-of-00003.safetensors',
+      'shard-00002-of-00003.safetensors',
+    ]);
+  });
+
+  it.each([3, 1, 2, 4])(
+    'goes on with %s ranks',
+    async ranks => {
+      const name = `resumed-${ranks}`;
+      cpSync(run('half'), run(name), { recursive: true });
+      expect(await trainOnRanks(ranks, config, [...settings(name), '--resume'])).toMatchObject({ code: 0 });
+      if (ranks === 3)
+        expect(readFileSync(final(run(name))).equals(readFileSync(final(run('whole'))))).toBe(true);
+      else expect(compareWeights(final(run(name)), final(run('whole'))).relative).toBeLessThanOrEqual(1e-5);
+    },
+    60_000,
+  );
+
+  it('becomes a model, of the same bytes as the final one', async () => {
+    const checkpoint = join(run('whole'), 'checkpoints/step-000005');
+    expect(await sralign(['consolidate', checkpoint, run('model')])).toMatchObject({ code: 0 });
+    const model = readFileSync(run('model/model.safetensors'));
+    expect(model.equals(readFileSync(final(run('whole'))))).toBe(true);
+    const written = await sralign(['generate', checkpoint, '--prompt', 'Once upon', '--max-new-tokens', '4']);
+    expect(written).toMatchObject({ code: 0, stderr: '' });
+  }, 60_000);
+
+  it('is written when the job is asked to stop, and leads to the same bits', async () => {
+    const args = settings('stopped', 'training.maxSteps=5', 'checkpoint.everySteps=null');
+    const stopped = await trainOnRanks(3, config, args, child => {
+      child.stderr!.on('data', (text: string) => {
+        if (text.includes('step 2/5')) child.kill('SIGUSR2');
+      });
+    });
+    expect(stopped.stdout).toContain('Go on with --resume');
+    expect(readdirSync(run('stopped/checkpoints'))).toHaveLength(1);
+    expect(await trainOnRanks(3, config, [...args, '--resume'])).toMatchObject({ code: 0 });
+    expect(readFileSync(final(run('stopped'))).equals(readFileSync(final(run('whole'))))).toBe(true);
+  }, 60_000);
+});
