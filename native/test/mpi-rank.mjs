@@ -21,11 +21,11 @@ const world = new WorldCommunicator({ rank, worldSize, hosts });
 const ranks = hosts.map((_, of) => of);
 
 /**
- * Numbers of f32 that differ per rank and round in sums. The period is no multiple of any size of a message. Of three
- * ranks, the first and the last cancel in some elements, so that the order of a sum shows even when it is in double.
+ * Numbers of f32 that differ per rank and round in sums. The period is no multiple of any size of a message. In some
+ * elements ranks 0 and 1 cancel, so that the order of a sum with a third shows even when it is in double.
  */
-const table = Float32Array.from({ length: 1009 }, (_, i) => Math.sin(i * 1.3) * 1000 ** ((i % 7) - 3));
-for (let i = 0; i < 100; i++) table[i + 2 * 131] = -table[i];
+const table = Float32Array.from({ length: 1009 }, (_, i) => Math.sin(i * 1.3) * 1e5 ** ((i % 7) - 3));
+for (let i = 0; i < 100; i++) table[i + 131] = -table[i];
 const value = (of, i) => table[(i + of * 131) % table.length];
 function values(of, count) {
   const result = new Float32Array(count);
@@ -33,11 +33,11 @@ function values(of, count) {
   return result;
 }
 /** What the sum over ranks must be to the bit: added up in double, in the order of ranks. */
-function sums(count) {
+function sums(count, shift = 0) {
   const result = new Float32Array(count);
   for (let i = 0; i < count; i++) {
     let sum = 0;
-    for (const of of ranks) sum += value(of, i);
+    for (const of of ranks) sum += value(of + shift, i);
     result[i] = sum;
   }
   return result;
@@ -124,6 +124,17 @@ const collectives = {
       same(out, gathered(count));
       same(tensor, sums(count));
     }
+  },
+
+  'large reductions at once do not mix'() {
+    const tensors = [0, 1, 2].map(shift =>
+      Tensor.from(values(rank + shift, SEVERAL_PIECES), [SEVERAL_PIECES]),
+    );
+    const operations = tensors.map(tensor => world.allReduce(tensor));
+    for (const operation of operations) operation.wait();
+    tensors.forEach((tensor, shift) => {
+      same(tensor, sums(SEVERAL_PIECES, shift));
+    });
   },
 
   'tensors that are disposed before the wait keep their memory'() {

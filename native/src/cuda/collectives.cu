@@ -135,10 +135,11 @@ class NcclCollectives final : public Collectives {
       throw EngineError("ERR_NATIVE_CALL",
                         "there is no collective operation " + std::to_string(ticket) + " to wait for");
     }
-    context_.makeCurrent();
+    // Before CUDA is asked for anything: after an error here it may only say that something failed.
     ncclResult_t found = ncclSuccess;
     succeed(ncclCommGetAsyncError(communicator_, &found), "a collective operation");
     succeed(found, "a collective operation");
+    context_.makeCurrent();
     if (pending_.empty() || ticket < pending_.front().ticket) return;
 
     // Operations end in their order, so whoever waits for one has waited for those before it.

@@ -90,12 +90,12 @@ describe.skipIf(reason !== null)(`two hosts${skipped}`, () => {
 const ENDED_WITHIN_MS = 30_000;
 const TIMEOUT_MS = 240_000;
 const SETTINGS = [
-  'training.maxSteps=40',
+  'training.maxSteps=24',
   'checkpoint.everySteps=4',
   'evaluation.everySteps=20',
   'optimizer.learningRate=1e-5',
 ];
-const AT_FAILURE = 'step 5/40 ';
+const AT_FAILURE = 'step 5/24 ';
 const PROGRESS = /^(step|checkpoint|evaluation at step) /;
 
 const trainArguments = (folder: TemporaryFolder): string[] => [

@@ -68,6 +68,12 @@ class Exchange {
       : communicator_(communicator), call_(call), send_(send), receive_(receive) {
     if (communicator.memory->size() > 1) unattended_.emplace();
   }
+  // The others shall not wait for what was dropped after an error.
+  ~Exchange() {
+    if (!over_ && communicator_.memory != nullptr) communicator_.memory->leave();
+  }
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
 
   Piece run() {
     if (communicator_.memory == nullptr) return Piece::last;  // aborted
@@ -94,6 +100,7 @@ class Exchange {
       wrote_ = false;
       if (advance()) {
         ++communicator_.finished;
+        over_ = true;
         return Piece::last;
       }
     }
@@ -171,8 +178,8 @@ class Exchange {
 
   Piece waitForOthers() {
     const RankMemory& memory = *communicator_.memory;
-    const int left = memory.abandonedBy();
-    if (left >= 0) return fail(ncclRemoteError, format("rank %d has left the communicator", left));
+    const int gone = memory.firstGone();
+    if (gone >= 0) return fail(ncclRemoteError, format("rank %d has left the communicator", gone));
     if (!deadline_) deadline_ = Clock::now() + std::chrono::milliseconds(timeoutMs);
     if (Clock::now() < *deadline_) return Piece::waits;
     const int missing = memory.firstMissing();
@@ -186,7 +193,6 @@ class Exchange {
 
   Piece fail(ncclResult_t status, const std::string& why) {
     communicator_.error = status;
-    communicator_.memory->abandon();
     lastError = format("rank %d of %d, %s: ", rank(), size(), call_.describe().c_str()) + why;
     setStickyError(cudaErrorLaunchFailure, "NCCL: " + lastError);
     return Piece::last;
@@ -196,6 +202,7 @@ class Exchange {
   const RankCall call_;
   const Place send_, receive_;
   std::optional<Unattended> unattended_;
+  bool over_ = false;
   bool wrote_ = false;  // this rank's piece of the round
   int part_ = 0;
   size_t offset_ = 0;
@@ -239,7 +246,10 @@ ncclResult_t start(Communicator* communicator, RankCall call, const void* send, 
   if (communicator == nullptr || communicator->memory == nullptr) {
     return refuseCall(ncclInvalidArgument, format("%s: no communicator", call.name()));
   }
-  if (stickyError() != cudaSuccess) return ncclUnhandledCudaError;
+  if (stickyError() != cudaSuccess) {
+    communicator->memory->leave();
+    return ncclUnhandledCudaError;
+  }
   const RankMemory& memory = *communicator->memory;
   if (communicator->thread != std::this_thread::get_id()) {
     return refuseCall(ncclInvalidUsage, format("%s: from another thread than the communicator's", call.name()));
@@ -343,19 +353,14 @@ ncclResult_t ncclCommInitRank(ncclComm_t* communicator, int size, ncclUniqueId i
 ncclResult_t ncclCommDestroy(ncclComm_t communicator) {
   const std::lock_guard lock(deviceLock);
   if (communicator == nullptr || communicator->memory == nullptr) return ncclInvalidArgument;
-  if (communicator->finished < communicator->operations) {
-    communicator->memory->abandon();
-    communicator->memory.reset();
-    return refuseCall(ncclInvalidUsage, "ncclCommDestroy while operations are queued");
-  }
   communicator->memory.reset();
-  return ncclSuccess;
+  if (communicator->finished == communicator->operations) return ncclSuccess;
+  return refuseCall(ncclInvalidUsage, "ncclCommDestroy of a communicator whose operations are not finished");
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t communicator) {
   const std::lock_guard lock(deviceLock);
   if (communicator == nullptr || communicator->memory == nullptr) return ncclInvalidArgument;
-  communicator->memory->abandon();
   communicator->memory.reset();
   return ncclSuccess;
 }

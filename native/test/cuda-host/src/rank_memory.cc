@@ -2,6 +2,7 @@
 #include "rank_memory.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -37,12 +38,12 @@ RankMemory::RankMemory(const std::string& name, int rank, int size, int timeoutM
   if (memory == MAP_FAILED) fail(std::string("no shared memory: ") + strerror(reason));
   slots_ = static_cast<Slot*>(memory);
 
-  if (slot(rank).joined.exchange(1) != 0) fail("another process is this rank");
+  if (slot(rank).process.exchange(getpid()) != 0) fail("another process is this rank");
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeoutMs);
   while (!allJoined()) {
     if (std::chrono::steady_clock::now() > deadline) {
       int missing = 0;
-      while (slot(missing).joined != 0) ++missing;
+      while (slot(missing).process != 0) ++missing;
       fail(format("rank %d did not come within %d ms", missing, timeoutMs));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -50,11 +51,14 @@ RankMemory::RankMemory(const std::string& name, int rank, int size, int timeoutM
   shm_unlink(path.c_str());  // everybody has it open; the first one succeeds
 }
 
-RankMemory::~RankMemory() { munmap(slots_, static_cast<size_t>(size_) * sizeof(Slot)); }
+RankMemory::~RankMemory() {
+  leave();
+  munmap(slots_, static_cast<size_t>(size_) * sizeof(Slot));
+}
 
 bool RankMemory::allJoined() const {
   for (int rank = 0; rank < size_; ++rank) {
-    if (slot(rank).joined == 0) return false;
+    if (slot(rank).process == 0) return false;
   }
   return true;
 }
@@ -82,11 +86,12 @@ bool RankMemory::canRead() const { return firstMissing() < 0; }
 
 void RankMemory::read() { ++slot(rank_).read; }
 
-void RankMemory::abandon() { slot(rank_).abandoned = 1; }
+void RankMemory::leave() { slot(rank_).left = 1; }
 
-int RankMemory::abandonedBy() const {
+int RankMemory::firstGone() const {
   for (int rank = 0; rank < size_; ++rank) {
-    if (slot(rank).abandoned != 0) return rank;
+    if (slot(rank).left != 0) return rank;
+    if (kill(slot(rank).process, 0) != 0 && errno == ESRCH) return rank;
   }
   return -1;
 }

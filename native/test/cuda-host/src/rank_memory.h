@@ -47,14 +47,15 @@ class RankMemory {
   // The first rank that has not written the round of this one; only where `canRead` does not hold.
   int firstMissing() const;
 
-  // This rank leaves for good.
-  void abandon();
-  // A rank that left, or -1.
-  int abandonedBy() const;
+  // This rank leaves for good, as it also does with the object.
+  void leave();
+  // A rank that left or whose process ended, or -1.
+  int firstGone() const;
 
  private:
   struct Slot {
-    std::atomic<uint32_t> joined, abandoned;
+    std::atomic<int32_t> process;  // 0: not there yet
+    std::atomic<uint32_t> left;
     std::atomic<uint64_t> written, read;  // rounds
     RankCall call;
     alignas(64) char piece[kPieceBytes];

@@ -11,7 +11,7 @@ const MPIRUN = ['--oversubscribe', '--bind-to', 'none'];
 /** This machine only, whatever the allocation of a batch system is. */
 const THIS_MACHINE = ['--mca', 'plm', 'isolated', '--mca', 'ras', '^slurm,tm,lsf,gridengine,alps'];
 /** A job of its own: these of the surroundings would name other ranks. */
-const OF_OTHER_JOBS = ['RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'];
+const OF_OTHER_JOBS = ['RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'];
 
 export function launchCommand(): Command {
   return new Command('launch')

@@ -1,5 +1,5 @@
 /**
- * Memory of one rank, by what it is for, at the worst moment of a step.
+ * Memory of one rank, by what it is for, at the worst moment of a step or of the evaluation.
  *
  * N ranks, P elements of all flat parameters, P_c of those with a bf16 copy, m moments (RMSprop 1, AdamW 2). Always there, in bytes:
  *
@@ -53,6 +53,8 @@ export interface MemoryOptions {
   /** The microbatch as the pass with gradient sees it, and the augmented one of the refined methods. */
   readonly plain: PackedShape;
   readonly augmented: PackedShape | null;
+  /** A batch of the evaluation, which has no gradient; null: none. */
+  readonly evaluation: PackedShape | null;
   readonly device: 'cpu' | 'cuda';
   /** CPU: threads of a rank, and whether the processor multiplies bf16. */
   readonly threads: number;
@@ -81,7 +83,7 @@ export interface MemoryByKind {
   readonly workspace: number;
 }
 
-export type PlanPhase = 'augmented' | 'forward' | 'head' | 'backward' | 'optimizer';
+export type PlanPhase = 'augmented' | 'forward' | 'head' | 'backward' | 'optimizer' | 'evaluation';
 
 export interface MemoryPlan {
   /** At the worst moment. */
@@ -125,7 +127,8 @@ export function planMemory(spec: ModelSpec, options: MemoryOptions): MemoryPlan 
 /** What the working memory depends on. */
 export function workspaceOptions(spec: ModelSpec, options: MemoryOptions): WorkspaceOptions {
   const { keptRows, recomputedRows } = headGroups(options.plain.rowsOfPairs, mostKeptRows(spec));
-  return { ...options, spec, keptRows, recomputedRows };
+  const inference = [options.augmented, options.evaluation].filter(shape => shape !== null);
+  return { ...options, spec, keptRows, recomputedRows, inference };
 }
 
 function residentBytes(
@@ -162,7 +165,7 @@ function reductionScratchBytes({ worldSize, device }: MemoryOptions, elements: n
 }
 
 function momentsOf(spec: ModelSpec, options: MemoryOptions, sizes: UnitSizes, shards: number): Moment[] {
-  const { plain, augmented } = options;
+  const { plain, augmented, evaluation } = options;
   const activation: ActivationOptions = { ...options, spec };
   const gather = options.sharding === 'full' && shards > 1 ? gatheredBytes : () => 0;
   const whole = shards > 1 ? gradientBytes : () => 0;
@@ -183,7 +186,6 @@ function momentsOf(spec: ModelSpec, options: MemoryOptions, sizes: UnitSizes, sh
   const tiedGradient = sizes.tied ? hGradient : 0;
   const { blocks } = sizes;
   const stream = plain.tokens * tokenBytes(spec, options.dtype).stream;
-  const inference = augmented === null ? 0 : inferenceBytes(activation, augmented);
 
   const moments: Moment[] = [
     { phase: 'forward', activations: stream, gathered: e + b, unreduced: earlier },
@@ -232,12 +234,20 @@ function momentsOf(spec: ModelSpec, options: MemoryOptions, sizes: UnitSizes, sh
       },
     );
   }
+  const gatheredByInference = b + Math.max(h, blocks > 1 ? b : 0);
   if (augmented !== null) {
     moments.push({
       phase: 'augmented',
-      activations: inference,
-      gathered: b + Math.max(h, blocks > 1 ? b : 0),
+      activations: inferenceBytes(activation, augmented),
+      gathered: gatheredByInference,
       unreduced: earlier,
+    });
+  }
+  if (evaluation !== null) {
+    moments.push({
+      phase: 'evaluation',
+      activations: inferenceBytes(activation, evaluation),
+      gathered: gatheredByInference,
     });
   }
   return moments.map(moment => ({ ...moment, activations: moment.activations + pairs }));

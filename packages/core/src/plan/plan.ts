@@ -1,5 +1,6 @@
 /** The plan of a run: what it takes of a rank's memory and how long a step lasts, and what else would fit. */
 import { cpuInfo, threads } from '@sralign/native';
+import type { View } from '../batch/pack.js';
 import type { Config } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 import { isRefined } from '../loss/preference.js';
@@ -7,7 +8,7 @@ import { SHARDINGS, type Sharding } from '../shard/unit.js';
 import { configureCompute } from '../train/prepare.js';
 import { measureCeilings } from './ceilings.js';
 import { type PlanInputs, readPlanInputs } from './inputs.js';
-import { meanShape, packedShape } from './lengths.js';
+import { meanShape, type PackedShape, packedShape } from './lengths.js';
 import { type MemoryOptions, type MemoryPlan, planMemory } from './memory.js';
 import { type Ceilings, planStep, type StepPlan } from './step.js';
 import { elementsOf, everyUnit, unitSizes } from './units.js';
@@ -150,7 +151,7 @@ interface Way {
 }
 
 function optionsOf(
-  { method, training, optimizer }: Config,
+  { method, training, optimizer, data, evaluation }: Config,
   { worldSize }: PlanRequest,
   { spec, pairs, longest, sharedTokens }: PlanInputs,
   way: Way,
@@ -159,12 +160,16 @@ function optionsOf(
   const answers = method === 'sft' ? 'chosen' : 'both';
   const pairsOfRank = Math.ceil(training.batchPairs / worldSize);
   const microbatches = Math.ceil(pairsOfRank / way.microbatchPairs);
-  // The same again where there are fewer.
-  const batch = Array.from({ length: way.microbatchPairs }, (_, index) => longest[index % longest.length]!);
-  const shape = (view: 'plain' | 'augmented') =>
+  const longestShape = (view: View, count: number): PackedShape => {
+    // The same pairs again where there are fewer.
+    const batch = Array.from({ length: count }, (_, index) => longest[index % longest.length]!);
+    return packedShape(batch, view, answers, sharedTokens, spec.window);
+  };
+  const shape = (view: View): PackedShape =>
     which === 'longest'
-      ? packedShape(batch, view, answers, sharedTokens, spec.window)
+      ? longestShape(view, way.microbatchPairs)
       : meanShape(pairs, pairsOfRank / microbatches, view, answers, sharedTokens, spec.window);
+  const evaluated = Math.min(evaluation.batchPairs, data.maxEvalPairs ?? evaluation.batchPairs);
   return {
     ...way,
     dtype: training.dtype,
@@ -173,6 +178,8 @@ function optionsOf(
     microbatches,
     plain: shape('plain'),
     augmented: isRefined(method) ? shape('augmented') : null,
+    evaluation:
+      data.eval.length === 0 ? null : longestShape(method === 'sft' ? 'plain' : 'augmented', evaluated),
     device: training.device === 'cpu' ? 'cpu' : 'cuda',
     threads: training.threads ?? threads(),
     nativeBf16: cpuInfo().nativeBf16,
@@ -230,7 +237,7 @@ function measuredHere(training: Config['training']): ReturnType<typeof measureCe
 /** Three digits, or all before the point. */
 const short = (value: number): string => (value < 100 ? value.toPrecision(3) : Math.round(value).toString());
 
-function remarks({ training }: Config, { worldSize, ceilings }: PlanRequest): string[] {
+function remarks({ training, reference }: Config, { worldSize, ceilings }: PlanRequest): string[] {
   const lines: string[] = [];
   if (worldSize > 1) {
     const link = ceilings?.linkBytesPerSecond;
@@ -239,6 +246,11 @@ function remarks({ training }: Config, { worldSize, ceilings }: PlanRequest): st
         ? 'communication: no --link-gb-per-s, so it is counted as no time'
         : `communication: ${short(link / 1e9)} GB/s a rank and direction, given; (N - 1) / N of what is gathered ` +
             'or summed, and hidden behind the computation of neighbouring blocks',
+    );
+  }
+  if (reference.model !== null) {
+    lines.push(
+      'reference: while its log-probs are computed, before the first step, its parameters are there too, not counted',
     );
   }
   if (worldSize > training.batchPairs) {

@@ -15,8 +15,8 @@ export interface WorkspaceOptions {
   readonly dtype: DType;
   /** What is recorded. */
   readonly plain: PackedShape;
-  /** What is computed without gradient, if anything. */
-  readonly augmented: PackedShape | null;
+  /** What is computed without gradient. */
+  readonly inference: readonly PackedShape[];
   /** Rows of the largest product with the output matrix whose logits are kept, and of that whose are not; 0: none. */
   readonly keptRows: number;
   readonly recomputedRows: number;
@@ -55,13 +55,13 @@ export type CpuWorkspace = Readonly<
 >;
 
 export function cpuWorkspace(options: WorkspaceOptions): CpuWorkspace {
-  const { spec, dtype, augmented, keptRows, recomputedRows, plain } = options;
+  const { spec, dtype, inference, keptRows, recomputedRows, plain } = options;
   const { hiddenSize: h, vocabularySize: v } = spec;
   const panelElements = (rows: number): number => {
     const panel = panelOf(rows, v);
     return panel.rows * panel.columns;
   };
-  const inferenceRows = augmented === null ? 0 : sum(augmented.rowsOfPairs);
+  const inferenceRows = mostRowsOf(inference);
   const trainedRows = Math.max(keptRows, recomputedRows);
   const allRows = Math.max(trainedRows, inferenceRows);
   const trainedPanel = Math.max(panelElements(keptRows), panelElements(recomputedRows));
@@ -111,7 +111,7 @@ function widenedBytes({
   dtype,
   nativeBf16,
   plain,
-  augmented,
+  inference,
   keptRows,
   recomputedRows,
 }: WorkspaceOptions): Pick<CpuWorkspace, 'widenedA' | 'widenedB' | 'widenedC'> {
@@ -125,14 +125,14 @@ function widenedBytes({
     if (roundedResult) c = Math.max(c, m * panel(n, k));
   };
   product(1024, 1024, 1024, true); // how fast products are here (train/flops.ts)
-  const forwardTokens = Math.max(plain.tokens, augmented?.tokens ?? 0);
+  const forwardTokens = Math.max(plain.tokens, ...inference.map(({ tokens }) => tokens));
   for (const [rows, columns] of blockTensors(spec).matrices) {
     product(forwardTokens, rows, columns, true);
     product(plain.tokens, columns, rows, true);
     product(rows, columns, plain.tokens, false);
   }
   const { hiddenSize: h, vocabularySize: v } = spec;
-  const inferenceRows = augmented === null ? 0 : sum(augmented.rowsOfPairs);
+  const inferenceRows = mostRowsOf(inference);
   for (const total of [keptRows, recomputedRows, inferenceRows]) {
     if (total === 0) continue;
     const { rows, columns } = panelOf(total, v);
@@ -150,11 +150,8 @@ function widenedBytes({
 const CUDA = { products: 32 * MEBIBYTE, panelBytes: 32 * MEBIBYTE, rows: 4096, reductions: 64 * MEBIBYTE };
 
 function cudaWorkspaceBytes(options: WorkspaceOptions): number {
-  const { spec, dtype, plain, augmented, keptRows, recomputedRows } = options;
-  const rows = Math.min(
-    Math.max(keptRows, recomputedRows, augmented === null ? 0 : sum(augmented.rowsOfPairs)),
-    CUDA.rows,
-  );
+  const { spec, dtype, plain, inference, keptRows, recomputedRows } = options;
+  const rows = Math.min(Math.max(keptRows, recomputedRows, mostRowsOf(inference)), CUDA.rows);
   const { attentionWidth } = widths(spec);
   const attentionHeads = attentionWidth / spec.heads.headDim;
   return (
@@ -169,5 +166,8 @@ function cudaWorkspaceBytes(options: WorkspaceOptions): number {
 /** Bytes on either device. */
 export const workspaceBytes = (device: 'cpu' | 'cuda', options: WorkspaceOptions): number =>
   device === 'cuda' ? cudaWorkspaceBytes(options) : sum(Object.values(cpuWorkspace(options)));
+
+const mostRowsOf = (shapes: readonly PackedShape[]): number =>
+  Math.max(0, ...shapes.map(({ rowsOfPairs }) => sum(rowsOfPairs)));
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);

@@ -16,7 +16,7 @@ import { stringifyConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { Sampler, type SamplerState } from '../data/sampler.js';
 import { CheckpointError, RunError } from '../errors.js';
-import { writeFileAtomic } from '../files.js';
+import { removeLeftovers, writeFileAtomic } from '../files.js';
 import { writeModelCard } from '../hf/model-card.js';
 import { isRefined } from '../loss/preference.js';
 import { MetricsJsonl } from '../metrics/jsonl.js';
@@ -156,8 +156,9 @@ class Run {
       await createRunFolder(folder, { overwrite: options.overwrite === true });
       await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
     }
-    // The other ranks write checkpoints into the folder that the first has made ready.
+    // The other ranks write checkpoints into the folder that the first has made ready, or into one of their host.
     communicator.exchange(null);
+    if (!first) await removeLeftovers(join(folder, 'checkpoints'));
     const state = resumed?.state ?? null;
 
     const { train: trainSet, evaluation } = sources;
@@ -205,7 +206,9 @@ class Run {
       microbatchPairs: microbatchPairs(config, communicator),
       activationCheckpointing: config.training.activationCheckpointing,
     });
-    if (resumed !== null) await loadOptimizerState(resumed.folder, trainer.optimizer, resumed.state.step);
+    if (resumed !== null) {
+      await loadOptimizerState(resumed.folder, trainer.optimizer, resumed.state.step, communicator);
+    }
     const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
     const trace = options.trace === undefined ? null : new TraceRecorder(communicator);
     if (trace !== null) model.units.trace = trace;
@@ -310,9 +313,8 @@ class Run {
     await writeFolderTogether(folder, this.communicator, temporary =>
       saveTrainerState(temporary, this.trainer.model, this.trainer.optimizer, state, this.sources),
     );
-    if (this.communicator.rank === 0) {
-      await pruneCheckpoints(this.config.output.folder, this.config.checkpoint.keepLast);
-    }
+    // On every rank, for hosts that do not share their files.
+    await pruneCheckpoints(this.config.output.folder, this.config.checkpoint.keepLast);
     this.lastCheckpointStep = this.step;
     this.emit({ type: 'checkpoint', step: this.step, folder });
   }

@@ -1,5 +1,5 @@
 /** Steps of small models with what the engine counts in them, for the tests of the plan. */
-import { type Communicator, SOLO } from '@sralign/native';
+import { type Communicator, memory, resetPeakMemory, SOLO } from '@sralign/native';
 import type { PairTokens } from '../../src/batch/pack.js';
 import { isRefined, type Method } from '../../src/loss/preference.js';
 import { createModel } from '../../src/model/load.js';
@@ -9,7 +9,8 @@ import type { PlanPhase } from '../../src/plan/memory.js';
 import type { Sharding } from '../../src/shard/unit.js';
 import { PreferenceTrainer } from '../../src/train/preference-trainer.js';
 
-export const PHASES: readonly PlanPhase[] = ['augmented', 'forward', 'head', 'backward', 'optimizer'];
+const STEP_PHASES = ['augmented', 'forward', 'head', 'backward', 'optimizer'] as const;
+export const PHASES: readonly PlanPhase[] = [...STEP_PHASES, 'evaluation'];
 
 /** p. */
 export const augmentation = Int32Array.from({ length: 30 }, (_, i) => i);
@@ -38,19 +39,22 @@ export const pairsOf = (count: number): PairTokens[] =>
   });
 
 export interface MeasuredStep {
-  /** Tensor memory of the second step, when everything that is made on first use is there. */
+  /**
+   * Tensor memory of the second step, when everything that is made on first use is there, and of an evaluation of all pairs
+   * at once after it.
+   */
   readonly phases: Partial<Record<PlanPhase, number>>;
   /** What the operations keep for themselves. */
   readonly workspace: number;
 }
 
-/** @param beforeStep called before the step that is measured */
+/** @param around called before and after the step that is measured */
 export async function measureStep(
   spec: ModelSpec,
   testCase: StepCase,
   communicator: Communicator = SOLO,
   sharding: Sharding = 'none',
-  beforeStep: () => void = () => {},
+  around: { readonly before?: () => void; readonly after?: () => void } = {},
 ): Promise<MeasuredStep> {
   const { method, pairs, microbatchPairs = pairs, optimizer = 'rmsprop' } = testCase;
   const model = await createModel(spec, randomValues(0.02, 1), testCase.dtype, { communicator, sharding });
@@ -75,14 +79,18 @@ export async function measureStep(
       source: 'test',
     }));
     await trainer.step(training, 1e-6);
-    beforeStep();
+    around.before?.();
     const metrics = await trainer.step(training, 1e-6);
+    around.after?.();
     const phases: Partial<Record<PlanPhase, number>> = {};
-    for (const phase of PHASES) {
+    for (const phase of STEP_PHASES) {
       const bytes = metrics[`memory/${phase}_bytes`];
       if (bytes !== undefined) phases[phase] = bytes;
     }
-    return { phases, workspace: metrics['memory/workspace_bytes']! };
+    resetPeakMemory();
+    await trainer.evaluate(training, pairs);
+    const { peakBytes, workspaceBytes } = memory();
+    return { phases: { ...phases, evaluation: peakBytes }, workspace: workspaceBytes };
   } finally {
     trainer.dispose();
     model.dispose();

@@ -79,6 +79,8 @@ const nameOf = ({ config, dtype, method, pairs, microbatchPairs, activationCheck
 function optionsOf(spec: ModelSpec, testCase: Case): MemoryOptions[] {
   const { method, pairs, microbatchPairs = pairs } = testCase;
   const lengths = pairsOf(pairs).map(lengthsOf);
+  const answers = method === 'sft' ? 'chosen' : 'both';
+  const view = isRefined(method) ? 'augmented' : 'plain';
   const batches = Array.from({ length: pairs / microbatchPairs }, (_, index) =>
     lengths.slice(index * microbatchPairs, (index + 1) * microbatchPairs),
   );
@@ -89,10 +91,11 @@ function optionsOf(spec: ModelSpec, testCase: Case): MemoryOptions[] {
     worldSize: 1,
     activationCheckpointing: testCase.activationCheckpointing === true,
     microbatches: batches.length,
-    plain: packedShape(batch, 'plain', method === 'sft' ? 'chosen' : 'both', 0, spec.window),
+    plain: packedShape(batch, 'plain', answers, 0, spec.window),
     augmented: isRefined(method)
       ? packedShape(batch, 'augmented', 'both', augmentation.length, spec.window)
       : null,
+    evaluation: packedShape(lengths, view, answers, augmentation.length, spec.window),
     device: 'cpu',
     threads: threads(),
     nativeBf16: cpuInfo().nativeBf16,

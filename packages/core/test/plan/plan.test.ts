@@ -71,6 +71,19 @@ describe('planRun', () => {
     expect((await planFor(MEBIBYTE, 1)).alternatives.every(({ largest }) => largest === null)).toBe(true);
   });
 
+  it('plans for the evaluation where it is what needs most', async () => {
+    const evaluated = (batchPairs: number): Promise<RunPlan> =>
+      planRun(
+        config(
+          { data: { format: 'hh', train: data, eval: data }, evaluation: { batchPairs } },
+          { microbatchPairs: 1 },
+        ),
+        { worldSize: 1, memoryBytes: 1e9, ceilings },
+      );
+    expect((await evaluated(64)).memory.phase).toBe('evaluation');
+    expect((await evaluated(1)).memory.phase).not.toBe('evaluation');
+  });
+
   it('shares a batch among ranks: fewer bytes with more sharding', async () => {
     const plan = await planRun(config(), { worldSize: 4, memoryBytes: 1e9, ceilings });
     expect(plan.microbatchPairs).toBe(2);

@@ -8,7 +8,7 @@ import { balancedRounds } from '../../src/batch/balance.js';
 import { packedTokens } from '../../src/batch/pack.js';
 import { isRefined } from '../../src/loss/preference.js';
 import { type ModelSpec, parseModelSpec } from '../../src/model/spec.js';
-import { lengthsOf, packedShape } from '../../src/plan/lengths.js';
+import { lengthsOf, type PairLengths, packedShape } from '../../src/plan/lengths.js';
 import { type MemoryOptions, type PlanPhase, planMemory } from '../../src/plan/memory.js';
 import { planStep } from '../../src/plan/step.js';
 import { SHARDINGS, type Sharding } from '../../src/shard/unit.js';
@@ -19,16 +19,14 @@ import { augmentation, measureStep, PHASES, pairsOf, type StepCase } from './mea
 class LoneRank implements Communicator {
   readonly rank = 0;
   readonly hosts: readonly string[];
-  gatheredBytes = 0;
-  scatteredBytes = 0;
-  reducedBytes = 0;
+  started = { gatheredBytes: 0, scatteredBytes: 0, reducedBytes: 0 };
 
   constructor(readonly worldSize: number) {
     this.hosts = Array.from({ length: worldSize }, () => 'localhost');
   }
 
   allGather(shard: Tensor, out: Tensor): Collective {
-    this.gatheredBytes += out.bytes;
+    this.started.gatheredBytes += out.bytes;
     for (let rank = 0; rank < this.worldSize; rank++) {
       using place = out.rows((rank * out.size) / this.worldSize, ((rank + 1) * out.size) / this.worldSize);
       // The shard may lie in its place.
@@ -39,14 +37,14 @@ class LoneRank implements Communicator {
   }
 
   reduceScatter(input: Tensor, shard: Tensor): Collective {
-    this.scatteredBytes += input.bytes;
+    this.started.scatteredBytes += input.bytes;
     using part = input.rows(0, shard.size);
     shard.copyFrom(part);
     return DONE;
   }
 
   allReduce(tensor: Tensor): Collective {
-    this.reducedBytes += tensor.bytes;
+    this.started.reducedBytes += tensor.bytes;
     return DONE;
   }
 
@@ -55,9 +53,7 @@ class LoneRank implements Communicator {
   exchange = <T>(value: T): T[] => this.hosts.map(() => value);
 
   clear(): void {
-    this.gatheredBytes = 0;
-    this.scatteredBytes = 0;
-    this.reducedBytes = 0;
+    this.started = { gatheredBytes: 0, scatteredBytes: 0, reducedBytes: 0 };
   }
 }
 
@@ -97,6 +93,14 @@ const cases: Case[] = [
   { config: tied, worldSize: 4, dtype: 'bf16', method: 'sr-dpo', pairs: 16, microbatchPairs: 4 },
 ];
 
+/** Lengths of the pairs that rank 0 evaluates when all are evaluated at once. */
+function balancedOwn({ pairs, worldSize, method }: Case): PairLengths[] {
+  const [round] = balancedRounds(pairsOf(pairs), worldSize, pairs, pair =>
+    packedTokens(pair, 'plain', method === 'sft' ? 'chosen' : 'both'),
+  );
+  return round![0]!.map(lengthsOf);
+}
+
 /** What is planned for the microbatches of rank 0. */
 function optionsOf(spec: ModelSpec, testCase: Case, sharding: Sharding): MemoryOptions[] {
   const { method, pairs, microbatchPairs = pairs, worldSize } = testCase;
@@ -117,6 +121,13 @@ function optionsOf(spec: ModelSpec, testCase: Case, sharding: Sharding): MemoryO
       augmented: isRefined(method)
         ? packedShape(lengths, 'augmented', 'both', augmentation.length, spec.window)
         : null,
+      evaluation: packedShape(
+        balancedOwn(testCase),
+        isRefined(method) ? 'augmented' : 'plain',
+        answers,
+        augmentation.length,
+        spec.window,
+      ),
       device: 'cpu',
       threads: threads(),
       nativeBf16: cpuInfo().nativeBf16,
@@ -139,7 +150,13 @@ describe.each(SHARDINGS)('a rank with sharding %s is planned right for', shardin
     const spec = parseModelSpec({ ...tinyConfigs[testCase.config], ...sizes, ...own }, 'config.json');
     const options = optionsOf(spec, testCase, sharding);
     const communicator = new LoneRank(worldSize);
-    const { phases } = await measureStep(spec, testCase, communicator, sharding, () => communicator.clear());
+    let started = communicator.started;
+    const { phases } = await measureStep(spec, testCase, communicator, sharding, {
+      before: () => communicator.clear(),
+      after: () => {
+        started = { ...communicator.started };
+      },
+    });
 
     const planned: Partial<Record<PlanPhase, number>> = {};
     for (const plan of options.map(each => planMemory(spec, each))) {
@@ -154,9 +171,9 @@ describe.each(SHARDINGS)('a rank with sharding %s is planned right for', shardin
     const sent = (worldSize - 1) / worldSize;
     // The norm of the gradient is gathered too: 4 bytes of every rank.
     const norms = sharding === 'none' ? 0 : 4 * worldSize;
-    expect(communication.allGatherBytes).toBeCloseTo((communicator.gatheredBytes - norms) * sent, 3);
-    expect(communication.reduceScatterBytes).toBeCloseTo(communicator.scatteredBytes * sent, 3);
-    expect(communication.allReduceBytes).toBeCloseTo(2 * communicator.reducedBytes * sent, 3);
+    expect(communication.allGatherBytes).toBeCloseTo((started.gatheredBytes - norms) * sent, 3);
+    expect(communication.reduceScatterBytes).toBeCloseTo(started.scatteredBytes * sent, 3);
+    expect(communication.allReduceBytes).toBeCloseTo(2 * started.reducedBytes * sent, 3);
     for (const phase of PHASES) {
       if (phases[phase] === undefined) continue;
       expect(planned[phase]! / phases[phase]).toBeGreaterThan(0.99);

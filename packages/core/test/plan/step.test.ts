@@ -67,6 +67,7 @@ function plan(
     microbatches: 1,
     plain: packedShape(lengths, 'plain', method === 'sft' ? 'chosen' : 'both', 0, 0),
     augmented: isRefined(method) ? packedShape(lengths, 'augmented', 'both', augmentation.length, 0) : null,
+    evaluation: null,
     device: 'cpu',
     threads: 1,
     nativeBf16: true,
