@@ -9,7 +9,7 @@
 export { type CollectiveSpan, takeSpans, WorldCommunicator, type WorldOptions } from './comm/collectives.js';
 export { type Collective, type Communicator, SOLO } from './comm/communicator.js';
 export { control, type JoinOptions } from './comm/control.js';
-export { closeMpi, openMpi, shareText } from './comm/mpi.js';
+export { closeMpi, isMpiBuilt, openMpi, shareText } from './comm/mpi.js';
 export { ncclId } from './comm/nccl.js';
 export { type CudaInfo, cudaInfo, currentDevice, type DeviceName, synchronize, useDevice } from './device.js';
 export { NativeError } from './errors.js';

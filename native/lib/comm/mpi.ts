@@ -1,6 +1,14 @@
 /** MPI as the launcher of a job: the ranks it started, and a text for all of them. */
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { native } from '../load.js';
+
+const library = fileURLToPath(new URL('../../build/Release/libsralign_mpi.so', import.meta.url));
+
+/** Whether the MPI library was built: where Open MPI's compiler was found. */
+export function isMpiBuilt(): boolean {
+  return existsSync(library);
+}
 
 /**
  * Joins the job that an MPI launcher started; without one MPI makes a job of one rank. MPI starts once in a process and
@@ -9,7 +17,6 @@ import { native } from '../load.js';
  * @throws NativeError (ERR_COMMUNICATION) where the MPI library is not built or does not open, and after `closeMpi`
  */
 export function openMpi(): { rank: number; worldSize: number } {
-  const library = fileURLToPath(new URL('../../build/Release/libsralign_mpi.so', import.meta.url));
   const [rank, worldSize] = native().mpiOpen(library);
   return { rank, worldSize };
 }

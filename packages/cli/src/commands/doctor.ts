@@ -33,6 +33,7 @@ function describe(machine: Machine): string {
         ['oneDNN', `${engine.oneDnnVersion}, ${engine.oneDnnIsa}`],
         ['bf16', engine.nativeBf16 ? 'native' : 'rounded to bf16, computed in f32'],
         ['threads', `${engine.threads} of ${engine.cores} cores`],
+        ['MPI', engine.mpi ? 'built' : 'not built: one process (docs/distributed.md)'],
       ]
     : [['engine', 'not loaded']];
   const usable = engine.loaded ? engine.cuda.devices : [];

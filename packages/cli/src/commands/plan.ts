@@ -21,9 +21,9 @@ export function planCommand(): Command {
   return new Command('plan')
     .summary('say what a run takes of memory and time, without running it')
     .description(
-      'Prints the memory of a rank by kind, the bytes it communicates and the time of a step, and which ways to share and ' +
-        'which microbatches fit. Reads config.json and, where it is there, the data; no weights. What the hardware reaches is ' +
-        'measured here unless it is given. Exit code 0 whether the run fits or not.',
+      'Prints the memory of a rank by kind, the bytes it communicates and the time of a step, and which ways to share ' +
+        'and which microbatches fit. Reads config.json and, where it is there, the data; no weights. What the hardware ' +
+        'reaches is measured here unless it is given. Exit code 0 whether the run fits or not.',
     )
     .argument(
       '<config>',

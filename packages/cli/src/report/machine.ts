@@ -19,6 +19,8 @@ export type Engine =
       nativeBf16: boolean;
       cores: number;
       threads: number;
+      /** Whether several processes can train together on processors. */
+      mpi: boolean;
       /** What the CUDA backend finds, or why it finds nothing. */
       cuda: CudaInfo;
     };
@@ -81,6 +83,7 @@ async function inspectEngine(): Promise<Engine> {
       nativeBf16: cpu.nativeBf16,
       cores: cpu.cores,
       threads: native.threads(),
+      mpi: native.isMpiBuilt(),
       cuda: native.cudaInfo(),
     };
   } catch (error) {

@@ -1,9 +1,9 @@
 /**
- * The tensors that a microbatch makes, at the worst moment of each phase of a step: what autograd/ops.ts saves, and when
- * autograd/graph.ts frees it.
+ * The tensors that a microbatch makes, at the worst moment of each phase of a step: what autograd/ops.ts saves, and
+ * when autograd/graph.ts frees it.
  *
- * T tokens, H hidden, A heads * headDim, Q width of qkv, F feed-forward, U = F (gelu) or 2 F (gate | up), a attention heads, c bytes of
- * the compute type, s = 8 (LayerNorm: mean and rstd) or 4 (RMSNorm). Bytes per token:
+ * T tokens, H hidden, A heads * headDim, Q width of qkv, F feed-forward, U = F (gelu) or 2 F (gate | up), a attention
+ * heads, c bytes of the compute type, s = 8 (LayerNorm: mean and rstd) or 4 (RMSNorm). Bytes per token:
  *
  *   saved by a block     S = 4 H (x) + [serial: 4 H (y)] + c (2 H + Q + A + U + F) + 2 s + 4 a
  *   at its end, too      X = 4 H (output) + 2 c H (branches) + [parallel: 4 H (y)]

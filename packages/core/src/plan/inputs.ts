@@ -68,8 +68,8 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
 }
 
 /**
- * Pairs at the limits of the configuration. Time: the longest prompt, and answers that fill the rest. Memory: a prompt of two
- * tokens, which leaves most room for the two answers.
+ * Pairs at the limits of the configuration. Time: the longest prompt, and answers that fill the rest. Memory: a prompt
+ * of two tokens, which leaves most room for the two answers.
  */
 function assumedLengths(
   { tokens, augmentation, data }: Config,
@@ -89,7 +89,7 @@ function assumedLengths(
     sharedTokens: inside ? 0 : augmentation.maxTokens,
     lengthsSource:
       `at the limits, because ${missing} is not here: time for a prompt of ${usual.prompt} and answers of ` +
-      `${usual.chosen} tokens, memory for a prompt of ${longest.prompt} and answers of ${longest.chosen}, the most that ` +
-      `tokens.maxTokens allows, p of ${augmentation.maxTokens}`,
+      `${usual.chosen} tokens, memory for a prompt of ${longest.prompt} and answers of ${longest.chosen}, the most ` +
+      `that tokens.maxTokens allows, p of ${augmentation.maxTokens}`,
   };
 }

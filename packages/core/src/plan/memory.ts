@@ -1,19 +1,20 @@
 /**
  * Memory of one rank, by what it is for, at the worst moment of a step or of the evaluation.
  *
- * N ranks, P elements of all flat parameters, P_c of those with a bf16 copy, m moments (RMSprop 1, AdamW 2). Always there, in bytes:
+ * N ranks, P elements of all flat parameters, P_c of those with a bf16 copy, P_b of those that are gathered as bf16
+ * only, m moments (RMSprop 1, AdamW 2). Always there, in bytes:
  *
  *                      full                gradients               none, or N = 1
- *   f32 parameters     4 P / N             f32 flats 4 P_f,        4 P
- *                                          others 4 P_b / N
+ *   f32 parameters     4 P / N             4 (P - P_b + P_b / N)   4 P
  *   bf16 copies        2 P_c / N           2 P_c (1 + 1 / N)       2 P_c
  *   gradients          4 P / N             4 P / N                 4 P
  *   optimizer state    4 m P / N           4 m P / N               4 m P
  *
  * and for a while (shard/sequence.ts): in `full` the gathered values of the unit a pass is in and of the next one, of
- * the head until its backward pass and of the last block from one pass to the other; in `full` and `gradients` the whole gradients of a
- * unit, 4 bytes an element, from its backward pass until they are summed: at most two such, the head's from the loss on,
- * a tied table's through the whole backward pass; with several microbatches those of all units until the last.
+ * the head until its backward pass and of the last block from one pass to the other; in `full` and `gradients` the
+ * whole gradients of a unit, 4 bytes an element, from its backward pass until they are summed: at most two such, the
+ * head's from the loss on, a tied table's through the whole backward pass; with several microbatches those of all
+ * units until the last.
  *
  * Activations: activations.ts. Working memory: workspace.ts.
  */

@@ -14,8 +14,8 @@ import { type Ceilings, planStep, type StepPlan } from './step.js';
 import { elementsOf, everyUnit, unitSizes } from './units.js';
 
 /**
- * Shares of the products' peak that steps reach, all but the optimizer counted: on the CPU the means of what the steps of
- * docs/performance.md reached (f32 0.78 and 0.86, bf16 0.72 and 0.78), elsewhere an assumption.
+ * Shares of the products' peak that steps reach, all but the optimizer counted: on the CPU the means of what the steps
+ * of docs/performance.md reached (f32 0.78 and 0.86, bf16 0.72 and 0.78), elsewhere an assumption.
  */
 const MEASURED_EFFICIENCY = { f32: 0.82, bf16: 0.75 } as const;
 const ASSUMED_EFFICIENCY = 0.6;

@@ -3,22 +3,23 @@
  *
  *   step = compute + communication that is not hidden + optimizer
  *
- * Compute: FLOPs of the linear layers (2 a weight and token; backward twice the forward; with checkpointing the blocks' forward once more) and of
- * attention (4 A a layer for every token that another looks at; backward 2.5 times), over ceiling times efficiency.
+ * Compute: FLOPs of the linear layers (2 a weight and token; backward twice the forward; with checkpointing the blocks'
+ * forward once more) and of attention (4 A a layer for every token that another looks at; backward 2.5 times), over
+ * ceiling times efficiency.
  *
  * Communication, a rank's bytes in one direction. An all-gather of S bytes and a reduce-scatter of S bytes both cost
  * S (N - 1) / N, an all-reduce twice that:
  *
- *   full       every pass gathers all units, a backward pass again all blocks but the last; the gradients (4 P) are reduce-scattered
- *              once a step
+ *   full       every pass gathers all units, a backward pass again all blocks but the last; the gradients (4 P) are
+ *              reduce-scattered once a step
  *   gradients  all units are gathered once, in the first pass after the update; gradients as in `full`
  *   none       the gradients are all-reduced once a step
  *
- * Gathering hides behind the computation of the unit before, summing behind that of the units after; what a pass cannot hide is
- * its first unit's gathering, the last unit's sum, and what exceeds the computation of the blocks.
+ * Gathering hides behind the computation of the unit before, summing behind that of the units after; what a pass cannot
+ * hide is its first unit's gathering, the last unit's sum, and what exceeds the computation of the blocks.
  *
- * Optimizer: bound by memory; for every element of the shard the norm reads g, RMSprop reads p, g and v and writes p and v, AdamW has a
- * moment more, and a bf16 copy is written; clearing writes the whole gradient.
+ * Optimizer: bound by memory; for every element of the shard the norm reads g, RMSprop reads p, g and v and writes p
+ * and v, AdamW has a moment more, and a bf16 copy is written; clearing writes the whole gradient.
  */
 import type { ModelSpec } from '../model/spec.js';
 import type { Sharding } from '../shard/unit.js';

@@ -40,8 +40,8 @@ export const pairsOf = (count: number): PairTokens[] =>
 
 export interface MeasuredStep {
   /**
-   * Tensor memory of the second step, when everything that is made on first use is there, and of an evaluation of all pairs
-   * at once after it.
+   * Tensor memory of the second step, when everything that is made on first use is there, and of an evaluation of all
+   * pairs at once after it.
    */
   readonly phases: Partial<Record<PlanPhase, number>>;
   /** What the operations keep for themselves. */

@@ -1,6 +1,7 @@
 /**
- * The planned memory and communication of one rank of several against a step of that rank alone: the other ranks are made up, and
- * what is gathered from them is this rank's shard again. The numbers are nonsense, sizes and order of operations are real.
+ * The planned memory and communication of one rank of several against a step of that rank alone: the other ranks are
+ * made up, and what is gathered from them is this rank's shard again. The numbers are nonsense, sizes and order of
+ * operations are real.
  */
 import { type Collective, type Communicator, cpuInfo, type Tensor, threads } from '@sralign/native';
 import { describe, expect, it } from 'vitest';
