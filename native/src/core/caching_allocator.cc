@@ -54,8 +54,7 @@ void* CachingAllocator::allocate(size_t bytes) {
       } catch (const OutOfMemoryError& error) {
         throw OutOfMemoryError("out of memory: a tensor of " + std::to_string(bytes) +
                                " bytes was asked for while " + std::to_string(usedBytes_) +
-                               " bytes of tensors are in use; lower the batch size or the sequence length (" +
-                               error.what() + ")");
+                               " bytes of tensors are in use (" + error.what() + ")");
       }
     }
   }

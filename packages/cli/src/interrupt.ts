@@ -2,7 +2,7 @@
 
 export interface InterruptOptions {
   /** Says what the first signal has set off. */
-  readonly announce?: (text: string) => void;
+  readonly announce?: (text: string, signal: NodeJS.Signals) => void;
   /** Ends the process at the second signal. */
   readonly stopAtOnce?: () => void;
 }
@@ -23,7 +23,7 @@ export async function interruptible<T>(
       stopAtOnce();
       process.exit(130);
     }
-    announce(`\n${name}: saving a checkpoint; press Ctrl-C again to stop at once\n`);
+    announce(`\n${name}: saving a checkpoint; press Ctrl-C again to stop at once\n`, name);
     controller.abort();
   };
   for (const signal of SIGNALS) process.on(signal, onSignal);

@@ -47,7 +47,8 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
     command.error('error: --resume and --overwrite exclude each other');
   const { failWorld, joinWorld, leaveWorld, loadConfig } = await import('@sralign/core');
   // Before anything that can fail on one host only, so that the failure of one rank is that of the job.
-  const speaks = joinWorld().rank === 0;
+  const ranks = joinWorld();
+  const speaks = ranks.rank === 0;
   const config = await loadConfig(file, options.set);
   const result = await interruptible(
     signal =>
@@ -59,7 +60,7 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
         ...(speaks && { onEvent: progress(process.stderr, { everySteps: config.logging.everySteps }) }),
       }),
     {
-      ...(!speaks && { announce: () => {} }),
+      ...(ranks.worldSize > 1 && { announce: speaks ? announceOfJob : () => {} }),
       stopAtOnce: () => failWorld('Stopped at once, without a checkpoint.', 130),
     },
   );
@@ -68,6 +69,12 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
   if (!speaks) return;
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${summary(result)}\n`);
   if (result.interrupted) process.exitCode = 130;
+}
+
+/** When a rank has failed, mpirun sends SIGTERM to the others, which the control channel ends at once. */
+function announceOfJob(text: string, signal: NodeJS.Signals): void {
+  if (signal === 'SIGTERM') setTimeout(() => process.stderr.write(text), 2000).unref();
+  else process.stderr.write(text);
 }
 
 function summary(result: TrainResult): string {

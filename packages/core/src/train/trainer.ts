@@ -1,7 +1,7 @@
 /** A whole run: data, model, reference, steps, evaluation, checkpoints, final model. Reads as the list of what happens. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Communicator, currentDevice, threads } from '@sralign/native';
+import { type Communicator, currentDevice, NativeError, threads } from '@sralign/native';
 import { parse } from 'yaml';
 import { writeFolder, writeFolderTogether } from '../checkpoint/commit.js';
 import {
@@ -76,7 +76,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
       run.close();
     }
   } catch (error) {
-    if (!wasStopped(error, options.signal)) throw error;
+    if (!wasStopped(error, options.signal)) throw explained(error);
     // Before the first step there is nothing to save but the reference log-probs, which are on disk already.
     const result = {
       runFolder: config.output.folder,
@@ -87,6 +87,17 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     if (options.onEvent !== undefined) options.onEvent({ type: 'end', step: 0, ...result });
     return { ...result, steps: 0, metrics: {} };
   }
+}
+
+/** Says what to do where memory does not suffice. */
+function explained(error: unknown): unknown {
+  if (!(error instanceof NativeError) || error.code !== 'ERR_OUT_OF_MEMORY') return error;
+  return new RunError(`${error.message}.`, {
+    hint:
+      'Lower training.microbatchPairs, set training.activationCheckpointing, or share the model between more ranks; ' +
+      '`sralign plan` says what fits.',
+    cause: error,
+  });
 }
 
 class Run {
