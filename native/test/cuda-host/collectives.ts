@@ -49,7 +49,7 @@ export async function runRanks(
   const others: ReturnType<typeof start>[] = [];
   const all = () => [first, ...others];
   const collect = (rank: ReturnType<typeof start>, text: string) => {
-    const line: Line = JSON.parse(text);
+    const line = parse(text);
     rank.output.lines.push(line);
     return line;
   };
@@ -70,6 +70,15 @@ export async function runRanks(
   for (const { child } of others) child.stdin.end('\n');
   await Promise.all(others.map(rank => rank.ended));
   return all().map(rank => rank.output);
+}
+
+/** A process that an error ends may leave half a line. */
+function parse(text: string): Line {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
 }
 
 // ---- what must come out -----------------------------------------------------------------------------------------

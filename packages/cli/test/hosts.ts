@@ -2,8 +2,9 @@
  * Two hosts on one machine: network namespaces with a cable between them, a host name each, and mpirun of Open MPI,
  * which starts ranks on both as it does over ssh. So a test can cut the network and kill ranks "elsewhere".
  */
-import { type ChildProcess, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, readlinkSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { type Outcome, ROOT, runCommand, TemporaryFolder } from './run.js';
 
 export interface RankProcess {
@@ -49,18 +50,17 @@ export function unavailable(): string | null {
   }
 }
 
-/** Everything of it, its processes too, is gone at the end of the scope, or else of this process. */
+/** All of it, its processes too, is gone at the end of the scope, or else of this process. */
 export class TwoHosts implements Disposable {
   /** Of the hosts, and of their namespaces. mpirun and rank 0 are on the first. */
   readonly names: readonly [string, string];
   private readonly folder = new TemporaryFolder();
-  private readonly removeAtExit = (): void => this[Symbol.dispose]();
 
   /** @throws Error with what `ip` says */
   constructor() {
     const name = `sralign-${process.pid}-${created++}`;
     this.names = [`${name}-a`, `${name}-b`];
-    process.once('exit', this.removeAtExit);
+    removeWithThisProcess(this.removal());
     try {
       this.create();
     } catch (error) {
@@ -144,17 +144,23 @@ export class TwoHosts implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    process.off('exit', this.removeAtExit);
-    for (const name of this.names) {
-      // More than once, as a process may start another before it ends; not for ever, should the kernel hold one.
-      for (let tries = 0; tries < 1000; tries++) {
-        const pids = processesIn(name);
-        if (pids.length === 0) break;
-        for (const pid of pids) kill(pid);
-      }
-      spawnSync('ip', ['netns', 'del', name]);
-    }
-    this.folder[Symbol.dispose]();
+    spawnSync('sh', ['-c', this.removal()], { input: '' });
+  }
+
+  /** Shell script: removes everything when its standard input ends; a second time it finds nothing. */
+  private removal(): string {
+    // Kills more than once, as a process may start another before it ends; not for ever, should the kernel hold one.
+    return `
+      read -r line
+      for name in ${this.names.join(' ')}; do
+        tries=0
+        while [ $tries -lt 1000 ] && pids=$(ip netns pids $name) && [ -n "$pids" ]; do
+          kill -KILL $pids
+          tries=$((tries + 1))
+        done
+        ip netns del $name
+      done
+      rm -rf ${this.folder.path}`;
   }
 
   private create(): void {
@@ -206,12 +212,11 @@ function rankProcess(pid: number, host: string): RankProcess[] {
   }
 }
 
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended.
-  }
+/** Runs `script` when this process ends, however that comes: a test that takes too long gets no chance to tidy up. */
+function removeWithThisProcess(script: string): void {
+  const waiting = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+  waiting.unref();
+  (waiting.stdin as Socket).unref();
 }
 
 /** @throws Error naming the command and what it said */

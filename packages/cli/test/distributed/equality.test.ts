@@ -44,14 +44,25 @@ const MODELS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 const SHARDINGS = ['full', 'gradients', 'none'];
 const METHODS: Readonly<Record<string, string>> = { 'gpt-neox': 'sr-dpo', 'llama-tied': 'sr-ipo' };
 
-const cases = Object.keys(MODELS).flatMap(model => SHARDINGS.map(sharding => ({ model, sharding })));
-const nameOf = ({ model, sharding }: { model: string; sharding: string }): string => `${model}-${sharding}`;
+interface Case {
+  readonly model: string;
+  readonly sharding: string;
+  readonly dtype: 'f32' | 'bf16';
+}
+
+const cases = (['f32', 'bf16'] as const).flatMap(dtype =>
+  Object.keys(MODELS).flatMap(model => SHARDINGS.map((sharding): Case => ({ model, sharding, dtype }))),
+);
+const nameOf = ({ model, sharding, dtype }: Case): string => `${model}-${sharding}-${dtype}`;
+
+/** Of losses. In bf16 a product of other rows may be rounded otherwise, now and then by 2^-9. */
+const TOLERANCE = { f32: 1e-5, bf16: 1e-3 };
 
 let folder: TemporaryFolder;
 let single: string;
 
 /** 10 pairs in batches of 4: the last batch has 2, so that two of four ranks have none. */
-function config(out: string, { model, sharding }: { model: string; sharding: string }): object {
+function config(out: string, { model, sharding, dtype }: Case): object {
   return {
     method: METHODS[model],
     model: { path: folder.join(model), init: 'random', tokenizer: MODEL },
@@ -76,9 +87,10 @@ function config(out: string, { model, sharding }: { model: string; sharding: str
       seed: 5,
       threads: 1,
       sharding,
+      dtype,
     },
     evaluation: { everySteps: 3, batchPairs: 2 },
-    output: { folder: join(out, nameOf({ model, sharding })) },
+    output: { folder: join(out, nameOf({ model, sharding, dtype })) },
   };
 }
 
@@ -116,7 +128,7 @@ describe.skipIf(!hasMpi).each([2, 3, 4])('%s ranks', ranks => {
     out = await trainAll(ranks);
   }, 300_000);
 
-  it.each(cases)('train $model with sharding $sharding as one process does', one => {
+  it.each(cases)('train $model in $dtype with sharding $sharding as one process does', one => {
     const [expected, run] = [join(single, nameOf(one)), join(out, nameOf(one))];
     const steps = metricsOf(run);
     const expectedSteps = metricsOf(expected);
@@ -134,7 +146,7 @@ describe.skipIf(!hasMpi).each([2, 3, 4])('%s ranks', ranks => {
         const difference = Math.abs(steps[index]![name]! - record[name]);
         expect(difference, `${name} of record ${index}`).toBeLessThanOrEqual(
           // A margin is a difference of sums of log-probs a thousand times its size.
-          1e-5 * Math.max(Math.abs(record[name]), name === 'margin' ? 10 : 0),
+          TOLERANCE[one.dtype] * Math.max(Math.abs(record[name]), name === 'margin' ? 10 : 0),
         );
       }
     }
