@@ -2,7 +2,7 @@
 //
 //   npm run build:cuda -- [--python PYTHON]
 //
-// With --python (or SRALIGN_CUDA_PYTHON) cuBLASLt comes from the NVIDIA wheels of that Python environment.
+// With --python (or SRALIGN_CUDA_PYTHON) cuBLASLt and NCCL come from the NVIDIA wheels of that Python environment.
 // SRALIGN_CUDA_ARCHITECTURES chooses the GPUs, such as "90" (CMakeLists.txt has the default).
 //
 // It calls CMake itself, not cmake-js: the library knows nothing of Node, and what cmake-js adds to CMake are Node's
@@ -13,7 +13,7 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { CudaSetupError, findCublasLt, findProgram, findToolkit } from './cuda.mjs';
+import { CudaSetupError, findCublasLt, findNccl, findProgram, findToolkit } from './cuda.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const build = path.join(root, 'build', 'cuda');
@@ -38,7 +38,7 @@ function findTools(python) {
       throw new CudaSetupError('CMake is missing. Install it: apt-get install cmake ninja-build');
     }
     const toolkit = findToolkit();
-    return { cmake, toolkit, cublasLt: findCublasLt(toolkit, python) };
+    return { cmake, toolkit, cublasLt: findCublasLt(toolkit, python), nccl: findNccl(toolkit, python) };
   } catch (error) {
     if (!(error instanceof CudaSetupError)) throw error;
     fail(error.message);
@@ -52,7 +52,7 @@ function fromShell(program) {
 
 const python = fromShell(readArguments().python ?? process.env.SRALIGN_CUDA_PYTHON);
 const architectures = process.env.SRALIGN_CUDA_ARCHITECTURES;
-const { cmake, toolkit, cublasLt } = findTools(python);
+const { cmake, toolkit, cublasLt, nccl } = findTools(python);
 const [major, minor] = toolkit.version;
 // The first nvcc that knows the newest GPU of the default (sm_100).
 if (architectures === undefined && (major < 12 || (major === 12 && minor < 8))) {
@@ -71,6 +71,8 @@ const configured = spawnSync(
     `-DCMAKE_CUDA_COMPILER=${toolkit.nvcc}`,
     `-DCUBLASLT_INCLUDE=${cublasLt.include}`,
     `-DCUBLASLT_LIBRARY=${cublasLt.library}`,
+    `-DNCCL_INCLUDE=${nccl.include}`,
+    `-DNCCL_LIBRARY=${nccl.library}`,
     `-DNODE=${process.execPath}`,
     ...(architectures === undefined
       ? ['-USRALIGN_CUDA_ARCHITECTURES']
@@ -89,5 +91,5 @@ const built = spawnSync(cmake, ['--build', build, '--parallel', jobs], { stdio: 
 if (built.status !== 0) fail('The CUDA backend did not build; the reason is above.');
 process.stdout.write(
   `Built ${path.join(root, 'build', 'Release', 'libsralign_cuda.so')} with CUDA ${major}.${minor} ` +
-    `(${toolkit.root}) and ${cublasLt.library}\n`,
+    `(${toolkit.root}), ${cublasLt.library} and ${nccl.library}\n`,
 );

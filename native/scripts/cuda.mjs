@@ -1,4 +1,4 @@
-// Where the CUDA toolkit and cuBLASLt are, and how to get them where they are not.
+// Where the CUDA toolkit, cuBLASLt and NCCL are, and how to get them where they are not.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
@@ -53,8 +53,8 @@ export function findToolkit() {
   return { root, nvcc: findProgram('nvcc', [path.join(root, 'bin')]), version };
 }
 
-/** The folder in which the NVIDIA wheels of a Python environment put the parts of the toolkit, as a list. */
-function wheelRoots(python, [major]) {
+/** The folders in which the NVIDIA wheels of a Python environment put part `name` of the toolkit. */
+function wheelRoots(python, name) {
   const program =
     'import importlib.util as u; s = u.find_spec("nvidia"); print(*(s.submodule_search_locations if s else []), sep="\\n")';
   const result = spawnSync(python, ['-c', program], { encoding: 'utf8' });
@@ -64,21 +64,45 @@ function wheelRoots(python, [major]) {
   return result.stdout
     .split('\n')
     .filter(Boolean)
-    .map(folder => path.join(folder, `cu${major}`));
+    .map(folder => path.join(folder, name));
 }
 
-function findIn(root) {
-  const target = `targets/${process.arch === 'arm64' ? 'sbsa' : 'x86_64'}-linux`;
-  const include = ['include', `${target}/include`]
-    .map(folder => path.join(root, folder))
-    .find(folder => existsSync(path.join(folder, 'cublasLt.h')));
-  const library = ['lib64', 'lib', `${target}/lib`]
-    .map(folder => path.join(root, folder))
-    .filter(existsSync)
-    // The Python wheels have only the versioned name.
-    .flatMap(folder => readdirSync(folder).map(name => path.join(folder, name)))
-    .find(file => /^libcublasLt\.so(\.\d+)?$/.test(path.basename(file)));
-  return include !== undefined && library !== undefined ? { include, library } : undefined;
+/** `{ include, library }` of `include/NAME.h` and `lib/libNAME.so` in the first of the folders that has both. */
+function findPart(roots, name) {
+  const [target, system] =
+    process.arch === 'arm64'
+      ? ['targets/sbsa-linux', 'lib/aarch64-linux-gnu']
+      : ['targets/x86_64-linux', 'lib/x86_64-linux-gnu'];
+  // The Python wheels have only the versioned name.
+  const isLibrary = file => new RegExp(`^lib${name}\\.so(\\.\\d+)?$`).test(path.basename(file));
+  const findIn = root => {
+    const include = ['include', `${target}/include`]
+      .map(folder => path.join(root, folder))
+      .find(folder => existsSync(path.join(folder, `${name}.h`)));
+    const library = ['lib64', 'lib', `${target}/lib`, system]
+      .map(folder => path.join(root, folder))
+      .filter(existsSync)
+      .flatMap(folder => readdirSync(folder).map(file => path.join(folder, file)))
+      .find(isLibrary);
+    return include !== undefined && library !== undefined ? { include, library } : undefined;
+  };
+  return roots.map(findIn).find(result => result !== undefined);
+}
+
+/** Says what of `roots` or of a Python environment is missing, and how it is installed there. */
+function missingPart({ part, name, roots, python, packages, wheel }) {
+  const missing = `${part} is missing (include/${name}.h and lib/lib${name}.so)`;
+  if (python !== undefined) {
+    return new CudaSetupError(
+      `${missing} in the Python environment of ${python}. Install it: ${python} -m pip install ${wheel}`,
+    );
+  }
+  return new CudaSetupError(
+    `${missing} in ${roots.join(', ')}. Install it, on Debian and Ubuntu from NVIDIA's package repository: ` +
+      `apt-get install ${packages}\n` +
+      `Or take that of a Python environment that has it (PyTorch brings it, and so does pip install ${wheel}): ` +
+      'npm run build:cuda -- --python python3',
+  );
 }
 
 /**
@@ -86,23 +110,21 @@ function findIn(root) {
  * CUDA_PATH or the toolkit.
  */
 export function findCublasLt(toolkit, python) {
-  const roots =
-    python === undefined ? [...environmentRoots, toolkit.root] : wheelRoots(python, toolkit.version);
-  const found = roots.map(findIn).find(result => result !== undefined);
-  if (found !== undefined) return found;
-
   const [major, minor] = toolkit.version;
+  const roots = python === undefined ? [...environmentRoots, toolkit.root] : wheelRoots(python, `cu${major}`);
+  const found = findPart(roots, 'cublasLt');
+  if (found !== undefined) return found;
+  const packages = `libcublas-dev-${major}-${minor}`;
   const wheel = `"nvidia-cublas==${major}.*"`;
-  const missing = `cuBLASLt is missing (include/cublasLt.h and lib/libcublasLt.so)`;
-  if (python !== undefined) {
-    throw new CudaSetupError(
-      `${missing} in the Python environment of ${python}. Install it: ${python} -m pip install ${wheel}`,
-    );
-  }
-  throw new CudaSetupError(
-    `${missing} in ${roots.join(', ')}. Install it, on Debian and Ubuntu from NVIDIA's package repository: ` +
-      `apt-get install libcublas-dev-${major}-${minor}\n` +
-      `Or take that of a Python environment that has it (PyTorch brings it, and so does pip install ${wheel}): ` +
-      'npm run build:cuda -- --python python3',
-  );
+  throw missingPart({ part: 'cuBLASLt', name: 'cublasLt', roots, python, packages, wheel });
+}
+
+/** The same of NCCL, which the packages of distributions put under /usr. */
+export function findNccl(toolkit, python) {
+  const roots =
+    python === undefined ? [...environmentRoots, toolkit.root, '/usr'] : wheelRoots(python, 'nccl');
+  const found = findPart(roots, 'nccl');
+  if (found !== undefined) return found;
+  const wheel = `nvidia-nccl-cu${toolkit.version[0]}`;
+  throw missingPart({ part: 'NCCL', name: 'nccl', roots, python, packages: 'libnccl-dev libnccl2', wheel });
 }

@@ -9,7 +9,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CudaSetupError, findCublasLt, findProgram, findToolkit } from './cuda.mjs';
+import { CudaSetupError, findCublasLt, findNccl, findProgram, findToolkit } from './cuda.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const sources = path.join(root, 'src', 'cuda');
@@ -37,12 +37,16 @@ function reportOfBuild(file) {
     : undefined;
 }
 
+/** The folder of headers that a file needs beside the toolkit's own; the files have no kernels of their own. */
+const neededIncludes = { 'matmul.cu': findCublasLt, 'collectives.cu': findNccl };
+
 function compile(file, toolkit, include, folder) {
   const object = path.join(folder, `${file}.o`);
   const options = [
     ...['-std=c++20', '-O3', '-c', path.join(sources, file), '-o', object],
     ...architectures.flatMap(name => ['-gencode', `arch=compute_${name},code=sm_${name}`]),
-    ...(include === undefined ? [] : ['-isystem', include]),
+    // The compiler looks there last, and must not look there first.
+    ...(include === undefined || include === '/usr/include' ? [] : ['-isystem', include]),
   ];
   const result = spawnSync(process.execPath, [launcher, toolkit.nvcc, ...options], { encoding: 'utf8' });
   if (result.status !== 0)
@@ -57,18 +61,20 @@ function reports() {
   if (built.every(([, text]) => text !== undefined)) return built;
 
   const toolkit = findToolkit();
-  let include;
-  try {
-    include = findCublasLt(toolkit, process.env.SRALIGN_CUDA_PYTHON).include;
-  } catch (error) {
-    if (!(error instanceof CudaSetupError)) throw error;
-    process.stdout.write(`matmul.cu, which has no kernels of its own, is left out: ${error.message}\n\n`);
-  }
   const folder = mkdtempSync(path.join(tmpdir(), 'sralign-ptxas-'));
+  const report = ([file, text]) => {
+    if (text !== undefined) return [[file, text]];
+    try {
+      const include = neededIncludes[file]?.(toolkit, process.env.SRALIGN_CUDA_PYTHON).include;
+      return [[file, compile(file, toolkit, include, folder)]];
+    } catch (error) {
+      if (!(error instanceof CudaSetupError)) throw error;
+      process.stdout.write(`${file}, which has no kernels of its own, is left out: ${error.message}\n\n`);
+      return [];
+    }
+  };
   try {
-    return built
-      .filter(([file]) => file !== 'matmul.cu' || include !== undefined)
-      .map(([file, text]) => [file, text ?? compile(file, toolkit, include, folder)]);
+    return built.flatMap(report);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -10,8 +10,9 @@ namespace sralign::comm {
 
 namespace {
 
-constexpr auto kReportPatience = std::chrono::seconds(1);
-constexpr auto kAbortPatience = std::chrono::seconds(1);
+// Both together less than the second that mpirun gives the ranks when one has ended.
+constexpr auto kReportPatience = std::chrono::milliseconds(500);
+constexpr auto kAbortPatience = std::chrono::milliseconds(400);
 constexpr auto kFarewellPatience = std::chrono::seconds(5);
 
 std::string secondsText(std::chrono::seconds time) { return std::to_string(time.count()) + " s"; }

@@ -12,7 +12,8 @@ const [rank, size] = rest.map(Number);
 const print = line => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 /** Small whole numbers, so that every sum is exact in f32 and twice a number in bf16. As in collectives.ts. */
-const values = (count, seed) => Float32Array.from({ length: count }, (_, i) => ((i * 7 + seed * 13) % 31) - 15);
+const values = (count, seed) =>
+  Float32Array.from({ length: count }, (_, i) => ((i * 7 + seed * 13) % 31) - 15);
 
 /** Twice `values`. The factor is a kernel: before it ran, the compute stream has other numbers there. */
 function doubled(shape, seed, dtype = 'f32') {
@@ -139,7 +140,9 @@ const programs = {
   all() {
     const world = join();
     for (const [name, operation] of Object.entries(operations(world))) {
-      const tensors = operation().map(tensor => Buffer.from(tensor.toFloat32Array().buffer).toString('base64'));
+      const tensors = operation().map(tensor =>
+        Buffer.from(tensor.toFloat32Array().buffer).toString('base64'),
+      );
       print({ name, tensors });
     }
     const sum = doubled([5], rank);

@@ -62,14 +62,12 @@ describe.skipIf(reason !== null)(`two hosts${skipped}`, () => {
       using hosts = new TwoHosts();
       name = hosts.names[0].slice(0, -2);
       await new Promise<void>(settle => {
-        job = hosts.mpirun(1, node("setInterval(() => {}, 1000); console.log('up')"), {
-          onStart: child => {
-            let up = '';
-            child.stdout!.on('data', (text: string) => {
-              up += text;
-              if (lines(up).length === 2) settle();
-            });
-          },
+        job = hosts.mpirun(1, node("setInterval(() => {}, 1000); console.log('up')"), mpirun => {
+          let up = '';
+          mpirun.stdout!.on('data', (text: string) => {
+            up += text;
+            if (lines(up).length === 2) settle();
+          });
         });
       });
       const [a, b] = hosts.names;
@@ -110,9 +108,7 @@ describe.skipIf(reason !== null)(`training on two hosts${skipped}`, () => {
   let undisturbed: TemporaryFolder;
 
   const train = (args: string[], onStderr: (text: string) => void = () => {}): Promise<Outcome> =>
-    hosts.mpirun(2, [process.execPath, MAIN, ...args], {
-      onStart: child => child.stderr!.on('data', onStderr),
-    });
+    hosts.mpirun(2, [process.execPath, MAIN, ...args], mpirun => mpirun.stderr!.on('data', onStderr));
 
   /** Trains until it calls `fail`, at step 5; returns what that made of it, and when the last rank was gone. */
   async function trainAndFail(args: string[], fail: () => void): Promise<Outcome & { ranksMs: number }> {

@@ -14,14 +14,6 @@ export interface RankProcess {
   readonly host: string;
 }
 
-export interface MpirunOptions {
-  readonly cwd?: string;
-  /** More options of mpirun. */
-  readonly options?: readonly string[];
-  /** Gets mpirun while it runs. */
-  readonly onStart?: (mpirun: ChildProcess) => void;
-}
-
 const NETWORK = '10.97.1';
 const CABLE = 'cable';
 /** mpirun says so when the launch agent was quicker than itself. It means nothing. */
@@ -55,12 +47,13 @@ export class TwoHosts implements Disposable {
   /** Of the hosts, and of their namespaces. mpirun and rank 0 are on the first. */
   readonly names: readonly [string, string];
   private readonly folder = new TemporaryFolder();
+  private readonly caretaker: ChildProcess;
 
   /** @throws Error with what `ip` says */
   constructor() {
     const name = `sralign-${process.pid}-${created++}`;
     this.names = [`${name}-a`, `${name}-b`];
-    removeWithThisProcess(this.removal());
+    this.caretaker = removeWithThisProcess(this.removal());
     try {
       this.create();
     } catch (error) {
@@ -71,12 +64,12 @@ export class TwoHosts implements Disposable {
 
   /**
    * Runs `program` as `ranksPerHost` ranks on each host: the first ranks on the first host. As over ssh, the second
-   * host gets neither the environment nor the standard input of mpirun.
+   * host gets neither the environment nor the standard input of mpirun. `onStart` gets mpirun while it runs.
    */
   async mpirun(
     ranksPerHost: number,
     program: readonly string[],
-    { cwd = ROOT, options = [], onStart }: MpirunOptions = {},
+    onStart?: (mpirun: ChildProcess) => void,
   ): Promise<Outcome> {
     const hosts = this.names.map(name => `${name}:${ranksPerHost}`).join(',');
     const mca = {
@@ -90,23 +83,13 @@ export class TwoHosts implements Disposable {
       orte_tmpdir_base: this.folder.path,
       btl_vader_backing_directory: this.folder.path,
     };
-    const args = [
-      ...[
-        '-np',
-        String(2 * ranksPerHost),
-        '--host',
-        hosts,
-        '--oversubscribe',
-        '--bind-to',
-        'none',
-        '--quiet',
-      ],
+    const command = [
+      ...[this.names[0], 'mpirun', '-np', String(2 * ranksPerHost), '--host', hosts],
+      ...['--oversubscribe', '--bind-to', 'none', '--quiet'],
       ...Object.entries(mca).flatMap(([key, value]) => ['--mca', key, value]),
-      ...options,
       ...program,
     ];
-    const command = [this.names[0], 'mpirun', ...args];
-    const outcome = await runCommand(this.folder.join('enter.sh'), command, cwd, onStart, {
+    const outcome = await runCommand(this.folder.join('enter.sh'), command, ROOT, onStart, {
       ...process.env,
       OMPI_ALLOW_RUN_AS_ROOT: '1',
       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
@@ -145,6 +128,7 @@ export class TwoHosts implements Disposable {
 
   [Symbol.dispose](): void {
     spawnSync('sh', ['-c', this.removal()], { input: '' });
+    this.caretaker.stdin!.end();
   }
 
   /** Shell script: removes everything when its standard input ends; a second time it finds nothing. */
@@ -213,10 +197,11 @@ function rankProcess(pid: number, host: string): RankProcess[] {
 }
 
 /** Runs `script` when this process ends, however that comes: a test that takes too long gets no chance to tidy up. */
-function removeWithThisProcess(script: string): void {
+function removeWithThisProcess(script: string): ChildProcess {
   const waiting = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
   waiting.unref();
   (waiting.stdin as Socket).unref();
+  return waiting;
 }
 
 /** @throws Error naming the command and what it said */

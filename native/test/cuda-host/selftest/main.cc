@@ -34,6 +34,8 @@ void fail(const char* file, int line, const std::string& what) {
   printf("  %s:%d: %s\n", file, line, what.c_str());
 }
 
+bool hasFailed() { return failed; }
+
 std::string errorsOf(const std::function<void()>& action) {
   int ends[2];
   if (pipe(ends) != 0) return "no pipe";

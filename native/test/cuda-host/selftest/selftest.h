@@ -30,6 +30,7 @@ struct Registration {
 
 // Fails the running test, which goes on.
 void fail(const char* file, int line, const std::string& what);
+bool hasFailed();
 #define EXPECT(condition) \
   if (!(condition)) selftest::fail(__FILE__, __LINE__, #condition)
 // Of calls of the runtime.
