@@ -76,14 +76,16 @@ async function report(error: unknown, debug: boolean): Promise<number> {
   return exitCode;
 }
 
-/** The same for wrong arguments, which commander has described in `usage`. */
+/** The same for wrong arguments, which commander has described in `usage`; only `train` runs on several ranks. */
 async function reportUsage(): Promise<number> {
-  const { failWorld, joinWorld } = await import('@sralign/core');
-  try {
-    joinWorld(); // every rank has the same arguments, so that all of them come here
-    failWorld(usage.trim(), 2);
-  } catch {
-    // Then every rank says it for itself.
+  if (process.argv[2] === 'train') {
+    const { failWorld, joinWorld } = await import('@sralign/core');
+    try {
+      joinWorld(); // every rank has the same arguments, so that all of them come here
+      failWorld(usage.trim(), 2);
+    } catch {
+      // Then every rank says it for itself.
+    }
   }
   process.stderr.write(usage);
   return 2;

@@ -2,6 +2,7 @@
  * Files that exist whole or not at all: written under a temporary name beside the target, flushed to the disk, then
  * renamed. A killed writer leaves only a `.tmp-*` entry behind.
  */
+import { randomInt } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 import { access, type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -10,9 +11,12 @@ import { RunError } from './errors.js';
 /** What `temporaryName` makes, and nothing a user would. */
 export const TEMPORARY_NAME = /^\.tmp-.+-\d+$/;
 
-/** Where a file or folder is written before it gets its name: `.tmp-<name>-<pid>` in the same folder. */
+/** Distinguishes processes of several hosts that share a file system. */
+const WRITER = `${process.pid}${randomInt(1_000_000_000)}`;
+
+/** Where a file or folder is written before it gets its name: `.tmp-<name>-<number of the process>` in the same folder. */
 export function temporaryName(target: string): string {
-  return join(dirname(target), `.tmp-${basename(target)}-${process.pid}`);
+  return join(dirname(target), `.tmp-${basename(target)}-${WRITER}`);
 }
 
 /**

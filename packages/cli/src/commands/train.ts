@@ -51,20 +51,22 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
   const speaks = ranks.rank === 0;
   const config = await loadConfig(file, options.set);
   const result = await interruptible(
-    signal =>
-      trainInWorker(config, {
+    async signal => {
+      const result = await trainInWorker(config, {
         resume: options.resume ?? false,
         overwrite: options.overwrite ?? false,
         ...(options.trace !== undefined && { trace: options.trace }),
         signal,
         ...(speaks && { onEvent: progress(process.stderr, { everySteps: config.logging.everySteps }) }),
-      }),
+      });
+      leaveWorld();
+      return result;
+    },
     {
       ...(ranks.worldSize > 1 && { announce: speaks ? announceOfJob : () => {} }),
       stopAtOnce: () => failWorld('Stopped at once, without a checkpoint.', 130),
     },
   );
-  leaveWorld();
   // One rank tells the launcher how it ended; of several, the first to end otherwise than with 0 has the others killed.
   if (!speaks) return;
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${summary(result)}\n`);

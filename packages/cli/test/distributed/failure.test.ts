@@ -11,7 +11,7 @@ import { hasMpi, rankProcesses, runProgram, trainOnRanks } from './ranks.js';
 const LIMIT_MS = 30_000;
 
 const messagesOf = ({ stderr }: Outcome): string[] =>
-  lines(stderr).filter(line => /^sralign: |mpirun/.test(line));
+  lines(stderr).filter(line => /^sralign: |mpirun noticed/.test(line));
 
 describe.skipIf(!hasMpi)('3 ranks', () => {
   let folder: TemporaryFolder;

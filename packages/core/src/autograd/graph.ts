@@ -130,7 +130,7 @@ interface Turn {
 
 /**
  * A unit of parameters at its place in a pass through the model: told when the pass gets there and when it has gone on,
- * so that the parameters are there just then (shard/units.ts).
+ * so that the parameters are there just then (shard/sequence.ts).
  */
 export interface UnitVisit {
   /** @param recording a backward pass will follow */

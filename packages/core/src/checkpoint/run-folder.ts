@@ -5,6 +5,7 @@
  */
 import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import type { Communicator } from '@sralign/native';
 import { CheckpointError } from '../errors.js';
 import { exists, removeLeftovers, systemErrorCode, TEMPORARY_NAME } from '../files.js';
 import { removeFolder } from './commit.js';
@@ -103,9 +104,18 @@ export async function latestCheckpoint(runFolder: string): Promise<Checkpoint | 
   return (await listCheckpoints(runFolder)).at(-1) ?? null;
 }
 
-/** Deletes all but the newest `keepLast` (at least 1) checkpoints, so never one that nothing newer replaces. */
-export async function pruneCheckpoints(runFolder: string, keepLast: number): Promise<void> {
-  for (const { folder } of (await listCheckpoints(runFolder)).slice(0, -keepLast)) await removeFolder(folder);
+/**
+ * Deletes all but the newest `keepLast` (at least 1) checkpoints, so never one that nothing newer replaces. All ranks call
+ * it, for hosts that do not share their files; the first says which stay.
+ */
+export async function pruneCheckpoints(
+  runFolder: string,
+  keepLast: number,
+  communicator: Pick<Communicator, 'exchange'>,
+): Promise<void> {
+  const checkpoints = await listCheckpoints(runFolder);
+  const [kept] = communicator.exchange(checkpoints.slice(-keepLast).map(({ step }) => step));
+  for (const { step, folder } of checkpoints) if (!kept!.includes(step)) await removeFolder(folder);
 }
 
 /** The names in a folder; one that does not exist has none. */

@@ -2,8 +2,9 @@
  * The ranks of a job find each other: from the environment, over MPI or MASTER_ADDR, to the control channel and a
  * communicator. A job has one world per process; its worker threads share it.
  */
+import { randomBytes } from 'node:crypto';
 import { hostname, networkInterfaces } from 'node:os';
-import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
+import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads';
 import {
   type Communicator,
   closeMpi,
@@ -24,6 +25,8 @@ interface MeetingPoint {
   /** Names or addresses, separated by commas, tried in turn. */
   readonly address: string;
   readonly port: number;
+  /** Known to the ranks of this job alone; empty where the environment says how they meet. */
+  readonly token: string;
 }
 
 /** Pods and nodes of one job may start minutes apart. */
@@ -47,10 +50,21 @@ export function joinWorld(): Ranks {
   const ranks = environment();
   if (ranks.worldSize === 1 || isJoined()) return ranks;
   const { rank, worldSize } = ranks;
-  const { address, port } = meetingPoint(ranks);
-  control.join({ rank, worldSize, host: hostname(), address, port, timeoutMs: JOIN_TIMEOUT_MS });
+  const meeting = meetingPoint(ranks);
+  control.join({ rank, worldSize, host: hostname(), ...meeting, timeoutMs: JOIN_TIMEOUT_MS });
   setEnvironmentData(JOINED, true);
+  if (isMainThread) process.once('exit', endedEarly).once('uncaughtExceptionMonitor', threw);
   return ranks;
+}
+
+/** An error that nobody catches is the failure of the job. */
+function threw(error: Error): void {
+  failWorld(error.stack ?? String(error), 1);
+}
+
+/** A process that ends without `leaveWorld` would wait at its end for operations that no other rank finishes. */
+function endedEarly(exitCode: number): void {
+  failWorld(`The process ended before the job was over, with exit code ${exitCode}.`, exitCode || 1);
 }
 
 /**
@@ -74,9 +88,10 @@ export function worldCommunicator(device: DeviceName): Communicator {
 /** The orderly end of a job, which all ranks call; returns when they have. Does nothing where none was joined. */
 export function leaveWorld(): void {
   if (!isJoined()) return;
+  closeMpi(); // where it is open; the control channel still tells when a rank fails meanwhile
   control.leave();
   setEnvironmentData(JOINED, undefined);
-  closeMpi();
+  process.off('exit', endedEarly).off('uncaughtExceptionMonitor', threw);
 }
 
 /**
@@ -116,11 +131,14 @@ function meetingPoint(ranks: Ranks): MeetingPoint {
   const { rank, masterAddress, masterPort, underMpi } = ranks;
   if (masterAddress !== undefined && masterPort !== undefined) {
     if (rank === 0) control.listen(masterPort);
-    return { address: masterAddress, port: masterPort };
+    return { address: masterAddress, port: masterPort, token: '' };
   }
   if (underMpi) {
     openMpiOf(ranks);
-    const own = rank === 0 ? { address: ownAddresses(ranks), port: control.listen() } : null;
+    const own =
+      rank === 0
+        ? { address: ownAddresses(ranks), port: control.listen(), token: randomBytes(16).toString('hex') }
+        : null;
     return JSON.parse(shareText(JSON.stringify(own))) as MeetingPoint;
   }
   throw new ConfigError(

@@ -37,7 +37,7 @@ export class GptNeox extends CausalLM {
 
   static async create(
     spec: ModelSpec,
-    values: ParameterValues,
+    values: ParameterValues | null,
     computeType: DType,
     sharding: ShardingOptions,
   ): Promise<GptNeox> {

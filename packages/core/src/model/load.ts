@@ -41,7 +41,8 @@ export async function loadModel(folder: string, options: LoadModelOptions = {}):
     return createModel(spec, randomValues(spec.initializerRange, randomSeed), dtype, sharding);
   }
   const weights = await (await openCheckpoint(folder, communicator)).weights();
-  const model = await createModel(spec, LEFT_OPEN, dtype, sharding);
+  // Left open, so that a rank reads its own part of the weights only.
+  const model = await createModel(spec, null, dtype, sharding);
   try {
     await fillValues(model.units.flats, name => storedAs(name, weights, folder));
     model.units.invalidate();
@@ -51,9 +52,6 @@ export async function loadModel(folder: string, options: LoadModelOptions = {}):
     throw error;
   }
 }
-
-/** Values that are filled in when the model is there, so that a rank reads its own part of them only. */
-const LEFT_OPEN: ParameterValues = { fill: () => {} };
 
 /** Reads and checks the `config.json` of a model folder. */
 export async function readModelSpec(folder: string): Promise<ModelSpec> {
@@ -67,10 +65,10 @@ async function readConfig(folder: string): Promise<unknown> {
   return readJsonFile(join(folder, 'config.json'));
 }
 
-/** Builds the model of a spec with values from any source. */
+/** Builds the model of a spec with values from any source; without one they are zeros. */
 export function createModel(
   spec: ModelSpec,
-  values: ParameterValues,
+  values: ParameterValues | null,
   computeType: DType,
   sharding: ShardingOptions = { communicator: SOLO, sharding: 'none' },
 ): Promise<CausalLM> {

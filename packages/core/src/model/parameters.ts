@@ -23,8 +23,9 @@ export class ParameterBuilder {
   private unitParts: UnitPart[] = [];
   private current: ParameterUnit | null = null;
 
+  /** @param values null: the parameters are zeros, and their shards are filled when the model is there */
   constructor(
-    private readonly values: ParameterValues,
+    private readonly values: ParameterValues | null,
     private readonly computeType: DType,
     private readonly sharding: ShardingOptions,
   ) {}
@@ -39,7 +40,7 @@ export class ParameterBuilder {
       unit.fill(this.unitParts);
       return { ...built, unit };
     } finally {
-      for (const { initial } of this.unitParts) initial.dispose();
+      for (const { initial } of this.unitParts) initial?.dispose();
     }
   }
 
@@ -72,9 +73,10 @@ export class ParameterBuilder {
       sources.push({ name: source, start: end, end: end + rows });
       end += rows;
     }
-    const initial = Tensor.empty([end, ...rowShape]);
-    const parameter = new Parameter(name, initial.shape, sources, this.current!);
+    const parameter = new Parameter(name, [end, ...rowShape], sources, this.current!);
+    const initial = this.values === null ? null : Tensor.empty(parameter.shape);
     this.unitParts.push({ parameter, initial, gathered });
+    if (this.values === null || initial === null) return parameter;
     for (const source of sources) {
       using target = initial.rows(source.start, source.end);
       await this.values.fill(source.name, target, kind);

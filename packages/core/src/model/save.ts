@@ -26,7 +26,8 @@ export async function saveModel(
   tokenizerFolder = sourceFolder,
 ): Promise<void> {
   if (model.units.communicator.rank > 0) {
-    for (const { bytes } of storedTensors(model)) bytes();
+    for (const unit of model.units.units)
+      for (const value of unscoped(() => unit.gatherValues())) value.dispose();
     return;
   }
   await mkdir(folder, { recursive: true });

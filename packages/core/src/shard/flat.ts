@@ -47,7 +47,7 @@ export class FlatParameter {
 
   /**
    * @param name unique in the model
-   * @param initial the tensors of the layout's entries, f32; they stay the caller's
+   * @param initial the tensors of the layout's entries, f32; they stay the caller's. Null leaves zeros
    * @param shard which of the `shards` parts this is
    * @param value where the shard is to lie; a tensor of its own by default
    */
@@ -57,15 +57,16 @@ export class FlatParameter {
     readonly gathered: Gathered,
     readonly shard: number,
     readonly shards: number,
-    initial: readonly Tensor[],
+    initial: readonly (Tensor | null)[],
     value = unscoped(() => Tensor.empty([layout.size / shards])),
   ) {
     this.value = value;
     value.zero();
     for (const [index, { offset, parameter }] of layout.entries.entries()) {
       const part = this.overlap(offset, offset + parameter.size);
-      if (part === null) continue;
-      using flat = initial[index]!.reshape([parameter.size]);
+      const tensor = initial[index]!;
+      if (part === null || tensor === null) continue;
+      using flat = tensor.reshape([parameter.size]);
       using source = flat.rows(part.start - offset, part.end - offset);
       using target = value.rows(part.start - this.start, part.end - this.start);
       target.copyFrom(source);

@@ -23,7 +23,8 @@ export class UnitSequence {
   /** Whether backward passes sum the gradients over ranks: in the last microbatch of a step. */
   reducing = true;
   trace: Trace = NO_TRACE;
-  private waitedMs = 0;
+  /** How long this step has waited for what other ranks bring. */
+  waitedMs = 0;
   private readonly reductions: { readonly unit: ParameterUnit; readonly finish: () => void }[] = [];
   /** Backward passes that a unit is yet to see before its gradient is complete. */
   private readonly pending = new Map<ParameterUnit, number>();
@@ -52,7 +53,10 @@ export class UnitSequence {
     if (recording) graph.backward();
   }
 
+  /** Starts a step: no gradients, nothing waited for. */
   zeroGradients(): void {
+    this.pending.clear();
+    this.waitedMs = 0;
     for (const unit of this.units) unit.zeroGradients();
   }
 
@@ -61,11 +65,11 @@ export class UnitSequence {
     while (this.reductions.length > 0) this.finishReduction();
   }
 
-  /** How long passes waited for other ranks since the last call. */
-  takeWaitedMs(): number {
-    const waitedMs = this.waitedMs;
-    this.waitedMs = 0;
-    return waitedMs;
+  /** Runs `body`, which waits for other ranks. @param name of what it waits for */
+  waiting(name: string, body: () => void): void {
+    const startMs = performance.now();
+    this.trace.waiting(name, body);
+    this.waitedMs += performance.now() - startMs;
   }
 
   /** To be called when the shards have changed. */
@@ -82,7 +86,7 @@ export class UnitSequence {
     const last = order.length - 1;
     return {
       enterForward: recording => {
-        this.wait(unit, () => unit.acquire());
+        this.waiting(unit.name, () => unit.acquire());
         if (recording) this.pending.set(unit, (this.pending.get(unit) ?? 0) + 1);
         order[index + 1]?.gather();
         this.trace.begin(unit.name, 'forward');
@@ -90,11 +94,11 @@ export class UnitSequence {
       leaveForward: recording => {
         this.trace.end();
         // The backward pass begins with the last two.
-        unit.release(recording && index >= last - 1);
+        if (!recording || index < last - 1) unit.release();
       },
       enterBackward: () => {
         // The gradient of the embedding does not need its values.
-        if (index > 0) this.wait(unit, () => unit.acquire());
+        if (index > 0) this.waiting(unit.name, () => unit.acquire());
         if (index > 1) order[index - 1]!.gather();
         this.trace.begin(unit.name, 'backward');
       },
@@ -112,12 +116,6 @@ export class UnitSequence {
 
   private finishReduction(): void {
     const { unit, finish } = this.reductions.shift()!;
-    this.wait(unit, finish);
-  }
-
-  private wait(unit: ParameterUnit, body: () => void): void {
-    const startMs = performance.now();
-    this.trace.waiting(unit.name, body);
-    this.waitedMs += performance.now() - startMs;
+    this.waiting(unit.name, finish);
   }
 }

@@ -3,7 +3,8 @@
  * matrix. What a rank keeps for good are its shards (shard/flat.ts).
  *
  * `full`       the values are gathered when a pass enters the unit and freed when it leaves; the gradient of the unit lives from
- *              its backward pass until it is summed over ranks, and only this rank's shard of the sum is kept (ZeRO-3).
+ *              its first backward pass in a step until it is summed over ranks, in the last, and only this rank's shard of
+ *              the sum is kept (ZeRO-3).
  * `gradients`  the values are whole on every rank and gathered again after an update; gradients as in `full` (ZeRO-2).
  * `none`       every rank has everything; gradients are summed over ranks in place.
  *
@@ -25,8 +26,8 @@ export interface ShardingOptions {
 /** A parameter that goes into a unit, with the values it starts from. */
 export interface UnitPart {
   readonly parameter: Parameter;
-  /** f32, in the shape of the parameter. */
-  readonly initial: Tensor;
+  /** f32, in the shape of the parameter; null: the shards are filled later. */
+  readonly initial: Tensor | null;
   readonly gathered: Gathered;
 }
 
@@ -45,14 +46,17 @@ export class ParameterUnit implements ParameterOwner {
   private gathering: Collective[] = [];
   /** Whether the gathered values are those of the shards. */
   private fresh = false;
-  private users = 0;
+  /** Whether the values are freed when no pass needs them. */
+  private readonly freesValues: boolean;
   private gradients: (Tensor | null)[] = [];
   private readonly gradientViews = new Map<Parameter, Tensor>();
 
   constructor(
     readonly name: string,
     private readonly options: ShardingOptions,
-  ) {}
+  ) {
+    this.freesValues = options.sharding === 'full' && options.communicator.worldSize > 1;
+  }
 
   /** Takes the parameters' initial values; they stay the caller's. */
   fill(parts: readonly UnitPart[]): void {
@@ -109,19 +113,15 @@ export class ParameterUnit implements ParameterOwner {
     }
   }
 
-  /** The values are there until `release`; may be called several times. */
+  /** The values are there until `release`. */
   acquire(): void {
     this.gather();
     for (const collective of this.gathering) collective.wait();
     this.gathering = [];
-    this.users++;
   }
 
-  /** @param keep leave the values where they are, because the next `acquire` is near */
-  release(keep = false): void {
-    this.users--;
-    const stays = this.options.sharding !== 'full' || this.options.communicator.worldSize === 1;
-    if (this.users === 0 && !keep && !stays) this.free();
+  release(): void {
+    if (this.freesValues) this.free();
   }
 
   /** The shards have changed: what was gathered from them is old. */
@@ -163,8 +163,9 @@ export class ParameterUnit implements ParameterOwner {
   }
 
   zeroGradients(): void {
-    // Where only a shard of the sum is kept, the whole is made of zeros when the next backward pass begins.
-    for (const flat of this.flats) if (flat.shards === 1) flat.zeroGradient();
+    // Where only a shard of the sum is kept, a new whole is made of zeros when it is written to.
+    if (this.flats.some(flat => flat.shards > 1)) this.freeGradients();
+    else for (const flat of this.flats) flat.zeroGradient();
   }
 
   /**

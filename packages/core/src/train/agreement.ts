@@ -1,9 +1,10 @@
 /**
- * Whether all ranks are about to do the same: program, configuration, data, model. A difference would otherwise show as
- * wrong numbers, or as ranks that wait for each other for ever.
+ * Whether all ranks are about to do the same: program, request, configuration, data, models. A difference would otherwise
+ * show as wrong numbers, or as ranks that wait for each other for ever.
  */
 import { createHash } from 'node:crypto';
 import type { Communicator } from '@sralign/native';
+import { isHostLeader } from '../comm/turns.js';
 import type { Config } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 import { modelKey } from '../reference/key.js';
@@ -14,10 +15,17 @@ import type { Sources } from './prepare.js';
 /** What may differ: how much of its machine a rank uses. */
 const OWN_AFFAIR: readonly string[] = ['training.threads'];
 
-/** @throws ConfigError naming the key and the ranks, on all ranks */
-export function agreeOnConfig(config: Config, communicator: Communicator): void {
+/**
+ * @param request what decides, beside the configuration, what a rank does
+ * @throws ConfigError naming the key and the ranks, on all ranks
+ */
+export function agreeOnConfig(
+  config: Config,
+  request: Readonly<Record<string, unknown>>,
+  communicator: Communicator,
+): void {
   if (communicator.worldSize === 1) return;
-  const facts: Record<string, unknown> = { 'the version of sralign': VERSION };
+  const facts: Record<string, unknown> = { 'the version of sralign': VERSION, ...request };
   for (const [section, values] of Object.entries(config)) {
     const keys = typeof values === 'object' ? Object.entries(values) : [['', values] as const];
     for (const [key, value] of keys) {
@@ -25,24 +33,43 @@ export function agreeOnConfig(config: Config, communicator: Communicator): void 
       if (!OWN_AFFAIR.includes(path)) facts[path] = value;
     }
   }
-  agree(facts, communicator);
+  agree(communicator.exchange(facts), communicator);
 }
 
-/** The same for what was read: every token of every pair, and the weights of the model. */
+/**
+ * The same for what was read: every token of every pair, and the weights of the model and the reference, which one rank
+ * of every host reads.
+ *
+ * @returns the key of the reference model (reference/key.ts); null where none is needed
+ */
 export async function agreeOnSources(
   config: Config,
-  { modelFolder, train, evaluation }: Sources,
+  sources: Sources,
   communicator: Communicator,
-): Promise<void> {
-  if (communicator.worldSize === 1) return;
+): Promise<string | null> {
+  const { modelFolder, referenceFolder, train, evaluation } = sources;
+  const several = communicator.worldSize > 1;
   const seed = config.model.init === 'random' ? config.training.seed : undefined;
-  const facts = {
-    'the training data (data.train)': digest(train),
-    'the evaluation data (data.eval)': evaluation && digest(evaluation),
-    [`the model (${config.model.path})`]: await modelKey(modelFolder, config.training.dtype, seed),
-  };
-  agree(facts, communicator);
+  const keyOf = (folder: string): Promise<string> =>
+    modelKey(folder, config.training.dtype, folder === modelFolder ? seed : undefined);
+  const facts: Record<string, unknown> = {};
+  if (isHostLeader(communicator)) {
+    const model = several || referenceFolder === modelFolder ? await keyOf(modelFolder) : null;
+    const ofReference =
+      referenceFolder === modelFolder ? model : referenceFolder && (await keyOf(referenceFolder));
+    Object.assign(facts, { [MODEL]: model, [REFERENCE]: ofReference });
+  }
+  if (several) {
+    facts['the training data (data.train)'] = digest(train);
+    facts['the evaluation data (data.eval)'] = evaluation && digest(evaluation);
+  }
+  const all = communicator.exchange(facts);
+  agree(all, communicator);
+  return all[0]![REFERENCE] as string | null;
 }
+
+const MODEL = 'the model (model.path)';
+const REFERENCE = 'the reference model (reference.model)';
 
 function digest({ pairs, sharedAugmentation }: EncodedDataset): string {
   const hash = createHash('sha256').update(sharedAugmentation);
@@ -54,15 +81,17 @@ function digest({ pairs, sharedAugmentation }: EncodedDataset): string {
   return `${pairs.length} pairs, sha256 ${hash.digest('hex').slice(0, 16)}`;
 }
 
-function agree(facts: Record<string, unknown>, communicator: Communicator): void {
-  const all = communicator.exchange(facts);
+/** @param all the facts of every rank; one that a rank lacks is no disagreement */
+function agree(all: readonly Readonly<Record<string, unknown>>[], { hosts }: Communicator): void {
   for (const [name, expected] of Object.entries(all[0]!)) {
-    const other = all.findIndex(theirs => JSON.stringify(theirs[name]) !== JSON.stringify(expected));
+    const differs = (facts: Readonly<Record<string, unknown>>): boolean =>
+      name in facts && JSON.stringify(facts[name]) !== JSON.stringify(expected);
+    const other = all.findIndex(differs);
     if (other < 0) continue;
     const show = (rank: number): string =>
-      `${JSON.stringify(all[rank]![name])} on rank ${rank} (${communicator.hosts[rank]})`;
+      `${JSON.stringify(all[rank]![name])} on rank ${rank} (${hosts[rank]})`;
     throw new ConfigError(`The ranks disagree about ${name}: it is ${show(0)}, but ${show(other)}.`, {
-      hint: 'Give all ranks the same version of sralign, configuration, data files and model.',
+      hint: 'Give all ranks the same version of sralign, arguments, configuration, data files and models.',
     });
   }
 }

@@ -116,7 +116,7 @@ export class PreferenceTrainer {
       tokens_per_second: this.trainedTokens(pairs) / seconds,
       mfu: this.flops(pairs) / seconds / (this.matmulFlops * units.communicator.worldSize),
       ...phases.metrics(),
-      ...(units.communicator.worldSize > 1 && { 'time/waiting_ms': units.takeWaitedMs() }),
+      ...(units.communicator.worldSize > 1 && { 'time/waiting_ms': units.waitedMs }),
       'time/step_ms': stepMs,
     };
   }
@@ -125,7 +125,8 @@ export class PreferenceTrainer {
    * Loss and metrics of pairs without training on them; the augmented view too where its reference is given. Several
    * ranks all call it with all pairs, and share the work.
    *
-   * @throws the signal's reason when it is aborted (one process only)
+   * @param signal aborting it stops between batches; several ranks give one on all of them or on none
+   * @throws the signal's reason when it is aborted, or a rank's
    */
   async evaluate(
     pairs: readonly TrainingPair[],
@@ -140,7 +141,7 @@ export class PreferenceTrainer {
       const own = round[units.communicator.rank]!;
       if (own.length > 0) this.evaluateBatch(own, augmented, weight, metrics);
       else for (let pass = 0; pass < (augmented ? 2 : 1); pass++) units.emptyPass(false);
-      await letOthersRun(signal);
+      await letOthersRun(signal, units.communicator);
     }
     return meansOf(this.share(metrics));
   }
@@ -204,7 +205,7 @@ export class PreferenceTrainer {
     using _scope = new Scope();
     const { units } = this.model;
     units.finishReductions();
-    const norm = gradientNorm(units.flats, units.communicator);
+    const norm = gradientNorm(units);
     const factor = clipFactor(norm, this.options.maxGradNorm);
     const metrics = new PairMetrics(this.options);
     let failure: string | null = null;

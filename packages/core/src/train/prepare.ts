@@ -1,7 +1,8 @@
 /** From a configuration to everything a run needs: model, encoded pairs and their reference log-probs. */
 import { join } from 'node:path';
 import { type Communicator, type DeviceName, NativeError, setThreads, useDevice } from '@sralign/native';
-import { deviceOfRank, joinWorld } from '../comm/world.js';
+import { inTurns } from '../comm/turns.js';
+import { deviceOfRank } from '../comm/world.js';
 import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
 import type { ReadReport } from '../data/rows.js';
@@ -10,7 +11,6 @@ import { resolveModelFolder } from '../hf/hub.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel, readModelSpec } from '../model/load.js';
 import { ReferenceCache } from '../reference/cache.js';
-import { modelKey } from '../reference/key.js';
 import { type EncodedDataset, type EncodedPair, encodePairs } from '../tokens/encode.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import type { TrainEvent } from './events.js';
@@ -19,6 +19,8 @@ import { letOthersRun } from './yield.js';
 
 export interface Sources {
   readonly modelFolder: string;
+  /** Of the reference model: `modelFolder` where it is the initial policy; null where the method needs none. */
+  readonly referenceFolder: string | null;
   readonly tokenizerFolder: string;
   readonly tokenizer: Tokenizer;
   readonly train: EncodedDataset;
@@ -31,14 +33,9 @@ export interface Sources {
  *
  * @throws ModelError, DataError, ConfigError naming the file, row and field
  */
-export async function prepareSources(config: Config): Promise<Sources> {
-  const modelFolder = await resolveModelFolder(config.model.path, config.model.revision, {
-    weights: config.model.init === 'pretrained',
-  });
-  const tokenizerFolder =
-    config.model.tokenizer === null
-      ? modelFolder
-      : await resolveModelFolder(config.model.tokenizer, config.model.revision, { weights: false });
+export async function prepareSources(config: Config, communicator: Communicator): Promise<Sources> {
+  const folders = await inTurns(communicator, () => resolveFolders(config));
+  const { modelFolder, tokenizerFolder } = folders;
   const spec = await readModelSpec(modelFolder);
   const tokenizer = await loadTokenizer(tokenizerFolder);
   const encode = async (files: readonly string[], maxPairs: number | null): Promise<EncodedDataset> => {
@@ -62,7 +59,20 @@ export async function prepareSources(config: Config): Promise<Sources> {
   const train = await encode(config.data.train, config.data.maxTrainPairs);
   const evaluation =
     config.data.eval.length === 0 ? null : await encode(config.data.eval, config.data.maxEvalPairs);
-  return { modelFolder, tokenizerFolder, tokenizer, train, evaluation, reports: allReports };
+  return { ...folders, tokenizer, train, evaluation, reports: allReports };
+}
+
+async function resolveFolders(
+  config: Config,
+): Promise<Pick<Sources, 'modelFolder' | 'tokenizerFolder' | 'referenceFolder'>> {
+  const { path, revision, init, tokenizer } = config.model;
+  const modelFolder = await resolveModelFolder(path, revision, { weights: init === 'pretrained' });
+  const tokenizerFolder =
+    tokenizer === null ? modelFolder : await resolveModelFolder(tokenizer, revision, { weights: false });
+  const reference = config.reference.model;
+  const otherFolder = reference === null ? modelFolder : await resolveModelFolder(reference, revision);
+  const referenceFolder = config.method === 'sft' ? null : otherFolder;
+  return { modelFolder, tokenizerFolder, referenceFolder };
 }
 
 /**
@@ -72,9 +82,12 @@ export async function prepareSources(config: Config): Promise<Sources> {
  * @returns the device
  * @throws ConfigError when it cannot be used
  */
-export function configureCompute({ device: configured, threads }: Config['training']): DeviceName {
+export function configureCompute(
+  { device: configured, threads }: Config['training'],
+  localRank = 0,
+): DeviceName {
   // The configuration allows no other form.
-  const device = deviceOfRank(configured as DeviceName, joinWorld().localRank);
+  const device = deviceOfRank(configured as DeviceName, localRank);
   try {
     useDevice(device);
   } catch (cause) {
@@ -88,17 +101,28 @@ export function configureCompute({ device: configured, threads }: Config['traini
   return device;
 }
 
+/** A model that the ranks share as the configuration says. @param randomSeed draws the weights instead of reading them */
+export function loadSharedModel(
+  { training }: Config,
+  folder: string,
+  communicator: Communicator,
+  randomSeed?: number,
+): Promise<CausalLM> {
+  return loadModel(folder, {
+    dtype: training.dtype,
+    sharding: { communicator, sharding: training.sharding },
+    ...(randomSeed !== undefined && { randomSeed }),
+  });
+}
+
 /** The model a run starts from. */
 export function loadInitialModel(
   config: Config,
   folder: string,
   communicator: Communicator,
 ): Promise<CausalLM> {
-  return loadModel(folder, {
-    dtype: config.training.dtype,
-    sharding: { communicator, sharding: config.training.sharding },
-    ...(config.model.init === 'random' && { randomSeed: config.training.seed }),
-  });
+  const seed = config.model.init === 'random' ? config.training.seed : undefined;
+  return loadSharedModel(config, folder, communicator, seed);
 }
 
 /** Pairs that go through the model at once on every rank. */
@@ -118,6 +142,7 @@ export interface ReferenceViews {
  *
  * The ranks compute them together.
  *
+ * @param referenceKey identity of the reference model; null where the method needs none
  * @param initialPolicy the policy at step 0; null when the run resumes and the policy has moved on
  * @param signal aborting it stops between batches; what was computed stays in the cache
  * @throws CheckpointError when the cache does not match; the signal's reason when it is aborted
@@ -125,34 +150,22 @@ export interface ReferenceViews {
 export async function attachReference(
   config: Config,
   sources: Sources,
+  referenceKey: string | null,
   initialPolicy: CausalLM | null,
   datasets: readonly { readonly dataset: EncodedDataset; readonly views: ReferenceViews }[],
   communicator: Communicator,
   onEvent: (event: TrainEvent) => void,
   signal?: AbortSignal,
 ): Promise<TrainingPair[][]> {
-  if (!datasets.some(({ views }) => views.plain || views.augmented)) {
+  if (referenceKey === null) {
     return datasets.map(({ dataset }) => dataset.pairs.map(tokens => trainingPair(tokens)));
   }
-  const own = config.reference.model === null;
-  const folder = own
-    ? sources.modelFolder
-    : await resolveModelFolder(config.reference.model!, config.model.revision);
-  const seed = own && config.model.init === 'random' ? config.training.seed : undefined;
   const cacheFolder = config.reference.cacheFolder ?? join(config.output.folder, 'reference-cache');
-  const cache = new ReferenceCache(
-    cacheFolder,
-    await modelKey(folder, config.training.dtype, seed),
-    communicator,
-  );
+  const cache = new ReferenceCache(cacheFolder, referenceKey, communicator);
+  const own = config.reference.model === null;
   const borrowed = own ? initialPolicy : null;
-  const model =
-    borrowed ??
-    (await loadModel(folder, {
-      dtype: config.training.dtype,
-      sharding: { communicator, sharding: config.training.sharding },
-      ...(seed !== undefined && { randomSeed: seed }),
-    }));
+  const load = own ? loadInitialModel : loadSharedModel;
+  const model = borrowed ?? (await load(config, sources.referenceFolder!, communicator));
   const batchPairs = microbatchPairs(config, communicator);
   try {
     const result: TrainingPair[][] = [];

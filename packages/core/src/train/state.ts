@@ -4,11 +4,8 @@
  * run. Resuming from one continues bit for bit, at the same number of ranks and threads.
  */
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { type Communicator, SOLO, type Tensor } from '@sralign/native';
 import { z } from 'zod';
-import { parseConfig } from '../config/load.js';
-import type { Config } from '../config/schema.js';
 import type { SamplerState } from '../data/sampler.js';
 import { CheckpointError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
@@ -161,39 +158,4 @@ function savedMoment(name: string, saved: SavedTensors, folder: string): SavedTe
     field: name,
     hint: 'It was written with another optimizer or model; resume with the settings of the run.',
   });
-}
-
-/** Settings that may change between a run and its continuation: they do not alter the steps that both do. */
-const CHANGEABLE: readonly string[] = ['output', 'logging', 'checkpoint', 'evaluation', 'reference'];
-const CHANGEABLE_TRAINING: readonly string[] = [
-  ...['maxSteps', 'epochs', 'device', 'threads', 'activationCheckpointing', 'sharding'],
-];
-
-/**
- * Refuses to resume under settings that would make another run of it.
- *
- * @param saved the run's config.yaml, parsed
- * @throws CheckpointError naming the first key that differs
- */
-export function checkResumable(saved: unknown, config: Config, file: string): void {
-  const before = parseConfig(saved, file) as unknown as Record<string, Record<string, unknown>>;
-  const now = config as unknown as Record<string, Record<string, unknown>>;
-  for (const section of Object.keys(now)) {
-    if (CHANGEABLE.includes(section)) continue;
-    const keys = typeof now[section] === 'object' ? Object.keys(now[section]) : [null];
-    for (const key of keys) {
-      if (section === 'training' && key !== null && CHANGEABLE_TRAINING.includes(key)) continue;
-      const was = key === null ? before[section] : before[section]?.[key];
-      const is = key === null ? now[section] : now[section]![key];
-      if (isDeepStrictEqual(was, is)) continue;
-      throw new CheckpointError(
-        `The run was started with ${JSON.stringify(was)}, but now it is ${JSON.stringify(is)}.`,
-        {
-          file,
-          field: key === null ? section : `${section}.${key}`,
-          hint: 'Resume with the settings of the run, or start a new one in another output.folder.',
-        },
-      );
-    }
-  }
 }

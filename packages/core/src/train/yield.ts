@@ -8,6 +8,7 @@ class Stopped extends Error {}
 /**
  * Lets pending callbacks run. Several ranks call it at the same places, and stop there together.
  *
+ * @param signal undefined where the work is not to be stopped; on all ranks or on none
  * @throws what `wasStopped` recognises, when the signal of any rank is aborted
  */
 export async function letOthersRun(
@@ -16,7 +17,7 @@ export async function letOthersRun(
 ): Promise<void> {
   await setImmediate();
   if (communicator.worldSize === 1) signal?.throwIfAborted();
-  else if (communicator.exchange(signal?.aborted === true).includes(true)) throw new Stopped();
+  else if (signal !== undefined && communicator.exchange(signal.aborted).includes(true)) throw new Stopped();
 }
 
 /** Whether an error means that the work was asked to stop. */

@@ -192,7 +192,7 @@ class Verification {
         );
       }
       graph.backward();
-      norm = gradientNorm(model.units.flats, model.units.communicator).toFloat32Array()[0]!;
+      norm = gradientNorm(model.units).toFloat32Array()[0]!;
     }
     reports.push(
       compareValues(`loss ${name}`, [loss], [this.expected.losses[name]!], this.tolerances.losses),

@@ -141,7 +141,9 @@ describe('writeFolderTogether', () => {
     const target = join(run, 'checkpoints', 'step-000002');
     const ranks = everyone(target).map((rank, i) => (i === 2 ? { ...rank, failsIn } : rank));
     expect(await runRanks(program, ranks, 1)).toEqual([null, null, said, null]);
-    expect(await readdir(join(run, 'checkpoints'))).toEqual([`.tmp-step-000002-${process.pid}`]);
+    expect(await readdir(join(run, 'checkpoints'))).toEqual([
+      expect.stringMatching(/^\.tmp-step-000002-\d+$/),
+    ]);
     expect(await latestCheckpoint(run)).toBeNull();
     await createRunFolder(run, { overwrite: false });
     expect(await readdir(join(run, 'checkpoints'))).toEqual([]);

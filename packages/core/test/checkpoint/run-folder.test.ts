@@ -1,5 +1,6 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { SOLO } from '@sralign/native';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -127,11 +128,20 @@ describe('checkpoints', () => {
       fc.asyncProperty(steps, fc.integer({ min: 1, max: 4 }), async (steps, keepLast) => {
         await using folder = await temporaryFolder();
         for (const step of steps) await mkdir(checkpointFolder(folder.path, step), { recursive: true });
-        await pruneCheckpoints(folder.path, keepLast);
+        await pruneCheckpoints(folder.path, keepLast, SOLO);
         const kept = (await listCheckpoints(folder.path)).map(({ step }) => step);
         expect(kept).toEqual(steps.sort((a, b) => a - b).slice(-keepLast));
       }),
       { numRuns: 25 },
     );
+  });
+
+  it('are those of the first rank on every host', async () => {
+    await using folder = await temporaryFolder();
+    for (const step of [2, 4, 6]) await mkdir(checkpointFolder(folder.path, step), { recursive: true });
+    // The first rank is on another host, where a new run has come to step 4; here an old one had come to 6.
+    const exchange = <T>(value: T): T[] => [[2, 4] as T, value];
+    await pruneCheckpoints(folder.path, 2, { exchange });
+    expect((await listCheckpoints(folder.path)).map(({ step }) => step)).toEqual([2, 4]);
   });
 });

@@ -1,0 +1,170 @@
+/** Everything a run needs before its first step: folder, data, model, reference, trainer. Reads as the list of what happens. */
+import { join } from 'node:path';
+import { type Communicator, currentDevice, threads } from '@sralign/native';
+import { checkRunFolder, createRunFolder } from '../checkpoint/run-folder.js';
+import { inTurns, isHostLeader } from '../comm/turns.js';
+import { joinWorld, worldCommunicator } from '../comm/world.js';
+import { stringifyConfig } from '../config/load.js';
+import type { Config } from '../config/schema.js';
+import { Sampler } from '../data/sampler.js';
+import { writeFileAtomic } from '../files.js';
+import { isRefined } from '../loss/preference.js';
+import { MetricsJsonl } from '../metrics/jsonl.js';
+import { TensorboardWriter } from '../metrics/tensorboard.js';
+import type { CausalLM } from '../model/causal-lm.js';
+import { TraceRecorder } from '../shard/trace.js';
+import { agreeOnConfig, agreeOnSources } from './agreement.js';
+import type { TrainEvent } from './events.js';
+import { PreferenceTrainer, type TrainingPair } from './preference-trainer.js';
+import {
+  attachReference,
+  configureCompute,
+  loadInitialModel,
+  loadSharedModel,
+  microbatchPairs,
+  prepareSources,
+  type Sources,
+} from './prepare.js';
+import { findCheckpoint, type ResumedFrom } from './resume.js';
+import { loadOptimizerState } from './state.js';
+
+export interface RunOptions {
+  readonly resume: boolean;
+  readonly overwrite: boolean;
+  readonly traced: boolean;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: TrainEvent) => void;
+}
+
+/** What a run works with. */
+export interface PreparedRun {
+  readonly communicator: Communicator;
+  readonly sources: Sources;
+  readonly trainPairs: readonly TrainingPair[];
+  readonly evalPairs: readonly TrainingPair[];
+  readonly trainer: PreferenceTrainer;
+  readonly sampler: Sampler;
+  /** Updates that were done before. */
+  readonly step: number;
+  readonly totalSteps: number;
+  readonly trace: TraceRecorder | null;
+  /** The first rank's. */
+  readonly log: MetricsJsonl | null;
+  readonly tensorboard: TensorboardWriter | null;
+}
+
+/** Writes nothing before everything that can be wrong with the input has been looked at. @throws as `train` */
+export async function setUpRun(config: Config, options: RunOptions): Promise<PreparedRun> {
+  const device = configureCompute(config.training, joinWorld().localRank);
+  const communicator = worldCommunicator(device);
+  const { resume, overwrite, traced } = options;
+  agreeOnConfig(config, { '--resume': resume, '--overwrite': overwrite, '--trace': traced }, communicator);
+  if (communicator.rank === 0) await checkRunFolder(config.output.folder, options);
+  const sources = await prepareSources(config, communicator);
+  const referenceKey = await agreeOnSources(config, sources, communicator);
+  const resumed = resume ? await findCheckpoint(config, communicator) : null;
+  const model =
+    resumed === null
+      ? await loadInitialModel(config, sources.modelFolder, communicator)
+      : await loadSharedModel(config, resumed.folder, communicator);
+  try {
+    await writeRunFolder(config, overwrite, communicator);
+    return await withModel(config, options, communicator, sources, referenceKey, model, resumed);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** The folder, ready to be written into on every host, whether they share their files or not. */
+async function writeRunFolder(config: Config, overwrite: boolean, communicator: Communicator): Promise<void> {
+  const { folder } = config.output;
+  await inTurns(communicator, async () => {
+    if (isHostLeader(communicator)) await createRunFolder(folder, { overwrite });
+  });
+  if (communicator.rank === 0) await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
+}
+
+async function withModel(
+  config: Config,
+  { traced, signal, onEvent }: RunOptions,
+  communicator: Communicator,
+  sources: Sources,
+  referenceKey: string | null,
+  model: CausalLM,
+  resumed: ResumedFrom | null,
+): Promise<PreparedRun> {
+  const { folder } = config.output;
+  const first = communicator.rank === 0;
+  const state = resumed?.state ?? null;
+
+  const { train: trainSet, evaluation } = sources;
+  const { batchPairs, epochs, maxSteps, maxGradNorm, seed } = config.training;
+  const totalSteps = maxSteps ?? Math.ceil(trainSet.pairs.length / batchPairs) * epochs;
+  onEvent({
+    type: 'start',
+    runFolder: folder,
+    resumedFromStep: state?.step ?? null,
+    trainPairs: trainSet.pairs.length,
+    evalPairs: evaluation?.pairs.length ?? 0,
+    totalSteps,
+    parameters: model.parameterCount,
+    hosts: communicator.hosts,
+    sharding: config.training.sharding,
+    device: currentDevice(),
+    dtype: config.training.dtype,
+    threads: threads(),
+    reports: sources.reports,
+  });
+  const preference = config.method !== 'sft';
+  const datasets = [
+    { dataset: trainSet, views: { plain: preference, augmented: isRefined(config.method) } },
+    // Evaluation measures both views for every preference method, so that methods can be compared.
+    ...(evaluation === null
+      ? []
+      : [{ dataset: evaluation, views: { plain: preference, augmented: preference } }]),
+  ];
+  const [trainPairs, evalPairs] = await attachReference(
+    config,
+    sources,
+    referenceKey,
+    resumed === null ? model : null,
+    datasets,
+    communicator,
+    onEvent,
+    signal,
+  );
+
+  const trainer = new PreferenceTrainer(model, trainSet.sharedAugmentation, {
+    method: config.method,
+    ...config.loss,
+    sftReduction: config.sft.reduction,
+    optimizer: config.optimizer,
+    maxGradNorm,
+    microbatchPairs: microbatchPairs(config, communicator),
+    activationCheckpointing: config.training.activationCheckpointing,
+  });
+  try {
+    if (resumed !== null) {
+      await loadOptimizerState(resumed.folder, trainer.optimizer, resumed.state.step, communicator);
+    }
+    const trace = traced ? new TraceRecorder(communicator) : null;
+    if (trace !== null) model.units.trace = trace;
+    return {
+      communicator,
+      sources,
+      trainPairs: trainPairs!,
+      evalPairs: evalPairs ?? [],
+      trainer,
+      sampler: new Sampler(trainSet.pairs.length, seed, state?.sampler),
+      step: state?.step ?? 0,
+      totalSteps,
+      trace,
+      log: first ? await MetricsJsonl.open(join(folder, 'metrics.jsonl'), state?.step ?? null) : null,
+      tensorboard: first && config.logging.tensorboard ? new TensorboardWriter(join(folder, 'runs')) : null,
+    };
+  } catch (error) {
+    trainer.dispose();
+    throw error;
+  }
+}
