@@ -48,7 +48,10 @@ export interface NativeBinding {
 
   controlListen(port: number): number;
   controlJoin(
-    ...args: [rank: number, worldSize: number, host: string, address: string, port: number, timeoutMs: number]
+    ...args: [
+      ...[rank: number, worldSize: number, host: string, address: string, port: number],
+      ...[timeoutMs: number, token: string],
+    ]
   ): void;
   controlExchange(bytes: Uint8Array): Uint8Array[];
   controlFail(message: string, exitCode: number): never;

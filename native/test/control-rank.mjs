@@ -5,7 +5,7 @@ import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 const native = createRequire(import.meta.url)('../build/Release/sralign_native.node');
-const { scenario, rank, worldSize, host, address, port, timeoutMs, failing, exitCode } = JSON.parse(
+const { scenario, rank, worldSize, host, address, port, timeoutMs, token, failing, exitCode } = JSON.parse(
   process.argv[2],
 );
 const say = value => writeSync(1, `${JSON.stringify(value)}\n`);
@@ -14,7 +14,7 @@ const bytes = text => new TextEncoder().encode(text);
 const texts = gathered => gathered.map(part => new TextDecoder().decode(part));
 
 function join(chosen = port) {
-  native.controlJoin(rank, worldSize, host, address, chosen, timeoutMs);
+  native.controlJoin(rank, worldSize, host, address, chosen, timeoutMs, token);
   say({ joined: true });
 }
 
@@ -47,6 +47,12 @@ const scenarios = {
     native.controlLeave();
   },
 
+  /** What the others may be slow to read. */
+  async long() {
+    native.controlExchange(new Uint8Array(200_000_000));
+    await pause(600_000);
+  },
+
   async leaveAndExchange() {
     if (rank === failing) native.controlLeave();
     native.controlExchange(bytes(''));
@@ -71,6 +77,20 @@ const scenarios = {
   async stuck() {
     native.controlWatch(true);
     if (rank === failing) for (;;);
+    native.controlExchange(bytes(''));
+  },
+
+  /** One rank computes for minutes in a single call of the engine. */
+  async longCall() {
+    native.setThreads(1);
+    const tensor = native.create(0, 1, 4_000_000);
+    const norm = native.create(0, 1, 1);
+    native.controlWatch(true);
+    if (rank === failing) {
+      say({ computes: true });
+      native.l2Norm(new Float64Array(1_000_000).fill(tensor), norm);
+      say({ computed: true });
+    }
     native.controlExchange(bytes(''));
   },
 

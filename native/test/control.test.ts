@@ -1,97 +1,11 @@
 // Jobs of real processes over the control channel: who joins, what is exchanged, and how all end when one fails.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { connect } from 'node:net';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { control } from '../lib/index.js';
+import { allJoined, codes, endOf, killAll, type Outcome, printed, Rank, start } from './control-support.js';
 
-const program = fileURLToPath(new URL('control-rank.mjs', import.meta.url));
-
-interface Settings {
-  scenario: string;
-  worldSize: number;
-  /** That the scenario is about. */
-  failing?: number;
-  exitCode?: number;
-  timeoutMs?: number;
-  address?: string;
-}
-
-type Line = Record<string, unknown>;
-
-const processes: ChildProcess[] = [];
-
-class Rank {
-  readonly lines: Line[] = [];
-  stderr = '';
-  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  readonly child: ChildProcess;
-  #closed = false;
-  #wake = (): void => {};
-
-  constructor(settings: Settings, rank: number, port: number) {
-    const whole = {
-      timeoutMs: 60_000,
-      address: '127.0.0.1',
-      exitCode: 7,
-      ...settings,
-      rank,
-      port,
-      host: `host${rank}`,
-    };
-    this.child = spawn(process.execPath, [program, JSON.stringify(whole)], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
-    processes.push(this.child);
-    this.child.stderr?.on('data', data => {
-      this.stderr += data;
-    });
-    createInterface({ input: this.child.stdout! }).on('line', line => {
-      this.lines.push(JSON.parse(line));
-      this.#wake();
-    });
-    this.ended = once(this.child, 'close').then(([code, signal]) => {
-      this.#closed = true;
-      this.#wake();
-      return { code, signal };
-    });
-  }
-
-  /** The value of the `count`th line that has `key`. */
-  async said(key: string, count = 1): Promise<unknown> {
-    for (;;) {
-      const found = this.lines.filter(line => key in line)[count - 1];
-      if (found !== undefined) return found[key];
-      if (this.#closed) {
-        throw new Error(`the rank ended without saying ${key}: ${this.stderr}`);
-      }
-      await new Promise<void>(resolve => {
-        this.#wake = resolve;
-      });
-    }
-  }
-}
-
-afterAll(() => {
-  for (const child of processes) child.kill('SIGKILL');
-});
-
-/** Starts rank 0, then the others at its port. */
-async function start(settings: Settings): Promise<Rank[]> {
-  const first = new Rank(settings, 0, 0);
-  const port = (await first.said('port')) as number;
-  return [first, ...ranks(settings, port, 1)];
-}
-
-function ranks(settings: Settings, port: number, from: number): Rank[] {
-  return Array.from({ length: settings.worldSize - from }, (_, i) => new Rank(settings, from + i, port));
-}
-
-const allJoined = (job: Rank[]) => Promise.all(job.map(rank => rank.said('joined')));
-const codes = async (job: Rank[]) => (await Promise.all(job.map(rank => rank.ended))).map(({ code }) => code);
-const printed = (job: Rank[]) => job.map(rank => rank.stderr).join('');
+afterAll(killAll);
 
 describe('joining', () => {
   test.for([1, 2, 4])('exchange in the order of ranks, world size %i', async worldSize => {
@@ -115,10 +29,10 @@ describe('joining', () => {
     probe.child.kill('SIGKILL');
     await probe.ended;
     const early = new Rank(settings, 2, port);
-    await new Promise(resolve => setTimeout(resolve, 1000));
+    await setTimeout(1000);
     const first = new Rank(settings, 0, port);
     await first.said('port');
-    await new Promise(resolve => setTimeout(resolve, 1000));
+    await setTimeout(1000);
     const late = new Rank(settings, 1, port);
     expect(await codes([first, late, early])).toEqual([0, 0, 0]);
   });
@@ -171,7 +85,7 @@ describe('joining', () => {
   test('leaving is orderly though ranks come to it at different times, and joining again works', async () => {
     const job = await start({ scenario: 'twice', worldSize: 3 });
     const port = await job[0]!.said('port', 2);
-    for (const rank of job.slice(1)) rank.child.stdin?.write(`${port}\n`);
+    for (const rank of job.slice(1)) rank.child.stdin.write(`${port}\n`);
     expect(await codes(job)).toEqual([0, 0, 0]);
     for (const rank of job) expect(await rank.said('texts')).toEqual(['rank 0', 'rank 1', 'rank 2']);
     expect(printed(job)).toBe('');
@@ -252,10 +166,10 @@ describe('failing', () => {
 
 // Each takes as long as the limit it is about (10 to 25 s), so the jobs run beside each other.
 describe('the limits of silence and of no progress', { timeout: 120_000 }, () => {
-  let stopped: Outcome, stoppedZero: Outcome, stuck: Outcome, slow: Outcome;
+  let stopped: Outcome, stoppedZero: Outcome, stuck: Outcome, slow: Outcome, late: Outcome, longCall: Outcome;
 
   beforeAll(async () => {
-    [stopped, stoppedZero, stuck, slow] = await Promise.all([
+    [stopped, stoppedZero, stuck, slow, late, longCall] = await Promise.all([
       stop(1),
       stop(0),
       start({ scenario: 'stuck', worldSize: 3, failing: 2 }).then(async job => {
@@ -263,6 +177,8 @@ describe('the limits of silence and of no progress', { timeout: 120_000 }, () =>
         return await endOf(job);
       }),
       start({ scenario: 'slow', worldSize: 2 }).then(async job => await endOf(job)),
+      arriveLate(),
+      callForLong(),
     ]);
   }, 120_000);
 
@@ -293,28 +209,36 @@ describe('the limits of silence and of no progress', { timeout: 120_000 }, () =>
     expect(slow).toMatchObject({ codes: [0, 0], printed: '' });
     expect(slow.seconds).toBeGreaterThan(21);
   });
+
+  test('a rank may come long after another one', () => {
+    expect(late).toMatchObject({ codes: [0, 0, 0], printed: '' });
+  });
+
+  test('a long operation is not being stuck', () => {
+    expect(longCall).toMatchObject({ codes: [null, null], printed: '' });
+  });
 });
-
-interface Outcome {
-  /** Until the ranks that go on have ended. */
-  seconds: number;
-  codes: (number | null)[];
-  printed: string;
-}
-
-/** What becomes of a job when `signal` is sent to one of its ranks, or nothing is. */
-async function endOf(job: Rank[], victim?: number, signal?: NodeJS.Signals): Promise<Outcome> {
-  const from = performance.now();
-  if (victim !== undefined) job[victim]!.child.kill(signal);
-  await Promise.all(job.map(async (rank, i) => i === victim || (await rank.ended)));
-  const seconds = (performance.now() - from) / 1000;
-  if (victim !== undefined) job[victim]!.child.kill('SIGCONT');
-  const ends = await Promise.all(job.map(rank => rank.ended));
-  return { seconds, codes: ends.map(({ code }) => code), printed: job.map(rank => rank.stderr).join('') };
-}
 
 async function stop(victim: number): Promise<Outcome> {
   const job = await start({ scenario: 'idle', worldSize: 3 });
   await allJoined(job);
   return await endOf(job, victim, 'SIGSTOP');
+}
+
+async function arriveLate(): Promise<Outcome> {
+  const settings = { scenario: 'exchange', worldSize: 3 };
+  const first = new Rank(settings, 0, 0);
+  const port = (await first.said('port')) as number;
+  const early = new Rank(settings, 1, port);
+  await setTimeout(12_000);
+  return await endOf([first, early, new Rank(settings, 2, port)]);
+}
+
+async function callForLong(): Promise<Outcome> {
+  const job = await start({ scenario: 'longCall', worldSize: 2, failing: 1 });
+  await job[1]!.said('computes');
+  await Promise.race([setTimeout(24_000), ...job.map(rank => rank.ended)]);
+  for (const rank of job.toReversed()) rank.child.kill('SIGKILL');
+  await Promise.all(job.map(rank => rank.ended));
+  return await endOf(job);
 }

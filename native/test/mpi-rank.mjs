@@ -1,10 +1,13 @@
 // One rank of the tests of MPI (mpi.test.ts): runs every check of a suite and prints, as one line of JSON, the name of
 // each with "ok" or what went wrong: mpirun -np N node mpi-rank.mjs SUITE
+// `mpi-rank.mjs abandon` prints only that it ends.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { setTimeout } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import {
   closeMpi,
+  control,
   memory,
   NativeError,
   openMpi,
@@ -220,6 +223,21 @@ const collectives = {
     assert.deepEqual(openMpi(), { rank, worldSize });
   },
 
+  'refuses a place in the job that is not the one of MPI'() {
+    const refuse = (place, text) => {
+      assert.throws(
+        () => new WorldCommunicator({ rank, worldSize, hosts, ...place }),
+        error => {
+          assert.equal(error.code, 'ERR_COMMUNICATION');
+          assert.ok(error.message.includes(`for MPI this is rank ${rank} of ${worldSize}, not rank ${text}`));
+          return true;
+        },
+      );
+    };
+    refuse({ worldSize: worldSize + 1 }, `${rank} of ${worldSize + 1}`);
+    refuse({ rank: rank + 1 }, `${rank + 1} of ${worldSize}`);
+  },
+
   'nothing works once it is closed'() {
     closeMpi();
     closeMpi();
@@ -251,23 +269,41 @@ function workInThread() {
   world.allGather(Tensor.zeros([300_000]), Tensor.zeros([worldSize * 300_000]));
 }
 
-/** Rank 0 and the others disagree about the size of an operation. */
+/** Rank 0 gives an operation two times `count` elements of a shard, rank 1 that many. */
+const disagreements = {
+  'reduce-scatter': count => [Tensor.zeros([worldSize * count]), Tensor.zeros([count])],
+  'all-gather': count => [Tensor.zeros([count]), Tensor.zeros([worldSize * count])],
+};
+
 const disagreement = {
-  'a failed operation throws what MPI says, and so do those after it'() {
-    const count = rank === 0 ? 40 : 20;
-    const operation = world.reduceScatter(Tensor.zeros([worldSize * count]), Tensor.zeros([count]));
-    if (rank === 0) return operation.wait();
+  async 'a failed operation throws what MPI says, and so do all others'() {
+    const name = process.argv[3];
+    const tensors = disagreements[name](rank === 0 ? 40 : 20);
+    const start = (...of) => (name === 'all-gather' ? world.allGather(...of) : world.reduceScatter(...of));
+    const operation = start(...tensors);
+    if (rank === 0) return await setTimeout(120_000); // mpirun ends it
+    // Never complete: rank 0 does not come to them.
+    const others = [
+      world.barrier(),
+      world.allReduce(Tensor.zeros([8])),
+      world.broadcast(Tensor.zeros([8]), 0),
+    ];
+    const refused = { code: 'ERR_COMMUNICATION', message: /truncated/ };
     assert.throws(
       () => operation.wait(),
       error => {
         assert.ok(error instanceof NativeError);
         assert.equal(error.code, 'ERR_COMMUNICATION');
-        assert.match(error.message, /reduce-scatter failed: .*truncated/);
+        assert.match(error.message, new RegExp(`${name} failed: .*truncated`));
         return true;
       },
     );
     operation.wait();
-    assert.throws(() => world.barrier().wait(), { code: 'ERR_COMMUNICATION', message: /truncated/ });
+    const { liveBytes } = memory();
+    for (const tensor of tensors) tensor.dispose();
+    assert.equal(memory().liveBytes, liveBytes, 'memory that MPI may still write to was given back');
+    for (const other of others) assert.throws(() => other.wait(), refused);
+    assert.throws(() => world.barrier().wait(), refused);
   },
 };
 
@@ -279,10 +315,36 @@ const waiting = {
     if (rank === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);
     world.barrier().wait();
     const { user, system } = process.cpuUsage(start.cpu);
-    const share = (user + system) / 1000 / (performance.now() - start.ms);
+    const passedMs = performance.now() - start.ms;
+    assert.ok(passedMs > 2500, `the barrier was done after ${passedMs} ms, before rank 0 came to it`);
+    const share = (user + system) / 1000 / passedMs;
     assert.ok(share < 0.4, `${(100 * share).toFixed(1)} % of a core`);
   },
 };
+
+/** Rank 0 comes to a barrier later than a rank may make no progress. */
+const late = {
+  async 'a rank that waits in an operation is not stuck'() {
+    const port = Number(shareText(rank === 0 ? String(control.listen()) : ''));
+    control.join({ rank, worldSize, host: `host${rank}`, address: '127.0.0.1', port, timeoutMs: 60_000 });
+    control.watch(true);
+    for (let second = 0; rank === 0 && second < 26; second++) {
+      await setTimeout(1000);
+      control.tick();
+    }
+    world.barrier().wait();
+    control.watch(false);
+    control.leave();
+  },
+};
+
+/** Rank 1 ends with an operation under way that rank 0 does not come to. */
+async function abandon() {
+  if (rank === 0) return await setTimeout(120_000);
+  world.allGather(Tensor.zeros([300_000]), Tensor.zeros([worldSize * 300_000]));
+  await setTimeout(200);
+  process.stdout.write('rank 1 ends\n');
+}
 
 async function run(suite) {
   const results = {};
@@ -303,5 +365,6 @@ async function run(suite) {
   else process.exit(1);
 }
 
-if (isMainThread) await run({ collectives, threads, disagreement, waiting }[process.argv[2]]);
-else workInThread();
+if (!isMainThread) workInThread();
+else if (process.argv[2] === 'abandon') await abandon();
+else await run({ collectives, threads, disagreement, waiting, late }[process.argv[2]]);

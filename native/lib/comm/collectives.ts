@@ -35,7 +35,10 @@ export class WorldCommunicator implements Communicator {
   readonly worldSize: number;
   readonly hosts: readonly string[];
 
-  /** @throws NativeError (ERR_COMMUNICATION) where MPI is not open or NCCL does not start */
+  /**
+   * @throws NativeError (ERR_COMMUNICATION) where MPI is not open or has another rank or world size, and where NCCL
+   *   does not start
+   */
   constructor({ rank, worldSize, hosts, ncclId }: WorldOptions) {
     const transport = ncclId === undefined ? MPI : NCCL;
     native().useCollectives(transport, ncclId ?? new Uint8Array(), rank, worldSize);

@@ -13,6 +13,8 @@ export interface JoinOptions {
   port: number;
   /** How long rank 0 waits for the others, and the others try to reach rank 0. */
   timeoutMs: number;
+  /** Secret of the job, the same on all ranks: rank 0 refuses who does not know it. Empty where none is given. */
+  token?: string;
 }
 
 /**
@@ -20,8 +22,8 @@ export interface JoinOptions {
  * one of them fails. One for the process, shared by its worker threads; every function may be called from any of them.
  *
  * The job has failed when a rank reports it (`fail`), when a process ends without `leave`, when one has not been heard
- * from for 10 s, or when a watched one (`watch`) makes no progress for 20 s without waiting for others. Then one line
- * on stderr says which rank failed and why, and the processes of all ranks end at once: no handlers, no flushing.
+ * from for 10 s, when a watched one (`watch`) makes no progress for 20 s without waiting for others, or when all wait
+ * for each other for 60 s, some in `exchange` or `leave` and others in a collective operation. Then one line on stderr says which rank failed and why, and the processes of all ranks end at once: no handlers, no flushing.
  *
  * @throws NativeError (ERR_COMMUNICATION), also where the channel is not joined
  */
@@ -36,7 +38,7 @@ export const control = {
    * Returns when all ranks are there; blocks until then. The error names the ranks that did not come, or says that rank
    * 0 cannot be reached or has refused this process.
    */
-  join({ rank, worldSize, host, address, port, timeoutMs }: JoinOptions): void {
+  join({ rank, worldSize, host, address, port, timeoutMs, token = '' }: JoinOptions): void {
     if (!Number.isSafeInteger(worldSize) || worldSize < 1 || worldSize > 2 ** 31 - 1) {
       throw new TypeError(`control.join: "worldSize" must be an integer of at least 1, got ${worldSize}`);
     }
@@ -49,7 +51,7 @@ export const control = {
         `control.join: "timeoutMs" must be a finite number of at least 0, got ${timeoutMs}`,
       );
     }
-    native().controlJoin(rank, worldSize, host, address, port, timeoutMs);
+    native().controlJoin(rank, worldSize, host, address, port, timeoutMs, token);
   },
 
   /**
@@ -71,7 +73,10 @@ export const control = {
     return native().controlFail(message, exitCode);
   },
 
-  /** While on, this rank must make progress: call an operation of the engine or `tick`. Off at the start. */
+  /**
+   * While on, this rank must make progress: call an operation of the engine, compute in one, or `tick`. Off at the
+   * start.
+   */
   watch(on: boolean): void {
     native().controlWatch(on);
   },

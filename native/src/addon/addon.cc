@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include <cstring>
+#include <exception>
 #include <new>
 #include <string>
 
@@ -18,14 +19,8 @@ Napi::Error nativeError(Napi::Env env, Engine& engine, const char* code, const s
   return {env, engine.errorClass.New({jsCode, jsMessage})};
 }
 
-// Every binding call is progress, at its start and at its end.
-struct Progress {
-  Progress() { control::tick(); }
-  ~Progress() { control::tick(); }
-};
-
 Napi::Value call(const Napi::CallbackInfo& info) {
-  const Progress progress;
+  const control::EngineCall underWay;
   const Napi::Env env = info.Env();
   const Binding& binding = *static_cast<const Binding*>(info.Data());
   Engine& engine = *env.GetInstanceData<Engine>();
@@ -45,6 +40,10 @@ Napi::Value call(const Napi::CallbackInfo& info) {
                       named(error.what()) + (shapes.empty() ? "" : "; its tensors: " + shapes));
   } catch (const std::bad_alloc&) {
     throw nativeError(env, engine, "ERR_OUT_OF_MEMORY", named("out of memory"));
+  } catch (const Napi::Error&) {  // JavaScript's own
+    throw;
+  } catch (const std::exception& error) {  // of the standard library: a thread or a path that cannot be
+    throw nativeError(env, engine, "ERR_NATIVE_CALL", named(error.what()));
   }
 }
 

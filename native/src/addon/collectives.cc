@@ -1,5 +1,9 @@
 // MPI, and the operations that all ranks of a job do together on tensors.
 #include <algorithm>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "../comm/control.h"
 #include "../comm/mpi_library.h"
@@ -16,6 +20,7 @@ using Ticket = Collectives::Ticket;
 
 // path of the MPI library -> [rank, size]
 Napi::Value mpiOpen(Engine&, Arguments& arguments) {
+  const control::WaitingInCollective waiting;
   const mpi::World world = openMpi(arguments.text());
   Napi::Array result = Napi::Array::New(arguments.env(), 2);
   result.Set(0u, world.rank);
@@ -25,11 +30,13 @@ Napi::Value mpiOpen(Engine&, Arguments& arguments) {
 
 // text -> that of rank 0
 Napi::Value mpiShareText(Engine&, Arguments& arguments) {
+  const control::WaitingInCollective waiting;
   return Napi::String::New(arguments.env(), shareTextOverMpi(arguments.text()));
 }
 
 Napi::Value mpiClose(Engine& engine, Arguments& arguments) {
   engine.endCollectives();
+  const control::WaitingInCollective waiting;
   closeMpi();
   return arguments.env().Undefined();
 }
@@ -49,10 +56,20 @@ Napi::Value ncclId(Engine& engine, Arguments& arguments) {
 
 enum class Transport : int64_t { mpi = 0, nccl = 1 };
 
+EngineError disagreement(const mpi::World& world, int rank, int worldSize) {
+  const auto place = [](int of, int size) { return std::to_string(of) + " of " + std::to_string(size); };
+  return {"ERR_COMMUNICATION",
+          "for MPI this is rank " + place(world.rank, world.size) + ", not rank " + place(rank, worldSize)};
+}
+
 std::unique_ptr<Collectives> makeCollectives(Engine& engine, Transport transport,
                                              Arguments::Array<uint8_t> idBytes, int rank, int worldSize) {
   const bool onHost = engine.backend->isHost();
-  if (transport == Transport::mpi && onHost) return mpiCollectives();
+  if (transport == Transport::mpi && onHost) {
+    const mpi::World world = mpiWorld();
+    if (world.rank != rank || world.size != worldSize) throw disagreement(world, rank, worldSize);
+    return mpiCollectives();
+  }
   NcclId id;
   if (transport == Transport::nccl && !onHost && idBytes.count == id.size()) {
     std::copy_n(idBytes.data, id.size(), id.begin());
@@ -67,6 +84,7 @@ Napi::Value useCollectives(Engine& engine, Arguments& arguments) {
   const auto id = arguments.bytes();
   const int rank = static_cast<int>(arguments.integer()), worldSize = static_cast<int>(arguments.integer());
   engine.endCollectives();
+  const control::WaitingInCollective waiting;
   engine.collectives = makeCollectives(engine, transport, id, rank, worldSize);
   engine.rank = rank;
   engine.worldSize = worldSize;
@@ -138,8 +156,8 @@ Napi::Value barrier(Engine& engine, Arguments& arguments) {
 
 Napi::Value collectiveWait(Engine& engine, Arguments& arguments) {
   const auto ticket = static_cast<Ticket>(arguments.integer());
-  { collectivesOf(engine).wait(ticket); }
-  engine.inFlight.erase(ticket);
+  collectivesOf(engine);  // throws where there are none
+  engine.finish(ticket);
   return arguments.env().Undefined();
 }
 
@@ -161,16 +179,44 @@ Napi::Value takeSpans(Engine& engine, Arguments& arguments) {
 
 }  // namespace
 
+// Where operations are under way this does not wait for them: the other ranks may never come to them, and the
+// process would not end. They read and write tensor memory, so everything stays until the process ends.
+Engine::~Engine() {
+  if (collectives && !collectives->isIdle()) {
+    new auto(std::move(inFlight));
+    collectives.release();
+    table.release();
+    backend.release();
+    return;
+  }
+  endCollectives();
+}
+
+void Engine::finish(Ticket ticket) {
+  auto memory = inFlight.extract(ticket);
+  try {
+    const control::WaitingInCollective waiting;
+    collectives->wait(ticket);
+  } catch (...) {
+    if (memory) new auto(std::move(memory));  // never freed: after a failure MPI may still write to it
+    throw;
+  }
+}
+
 void Engine::endCollectives() {
-  for (const auto& [ticket, memory] : inFlight) {
+  while (!inFlight.empty()) {
     try {
-      const control::WaitingInCollective waiting;
-      collectives->wait(ticket);
-    } catch (const EngineError&) {  // nobody is left who waits for it
+      finish(inFlight.begin()->first);
+    } catch (const std::exception&) {  // nobody is left who waits for it
     }
   }
-  inFlight.clear();
+  const control::WaitingInCollective waiting;  // the end of a communicator waits for what runs on the GPU
   collectives.reset();
+}
+
+std::optional<control::WaitingInCollective> Engine::waitingForDevice() const {
+  if (!collectives || backend->isHost()) return std::nullopt;
+  return std::optional<control::WaitingInCollective>(std::in_place);
 }
 
 const std::vector<Binding>& collectiveBindings() {

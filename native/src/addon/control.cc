@@ -13,12 +13,13 @@ Napi::Value controlListen(Engine&, Arguments& arguments) {
   return Napi::Number::New(arguments.env(), control::listen(static_cast<int>(arguments.integer())));
 }
 
-// rank, world size, host, addresses, port, milliseconds
+// rank, world size, host, addresses, port, milliseconds, token
 Napi::Value controlJoin(Engine&, Arguments& arguments) {
   const int rank = static_cast<int>(arguments.integer()), worldSize = static_cast<int>(arguments.integer());
   const std::string host = arguments.text(), addresses = arguments.text();
   const int port = static_cast<int>(arguments.integer());
-  control::join(rank, worldSize, host, addresses, port, std::chrono::milliseconds(arguments.integer()));
+  const auto timeout = std::chrono::milliseconds(arguments.integer());
+  control::join(rank, worldSize, host, addresses, port, timeout, arguments.text());
   return arguments.env().Undefined();
 }
 

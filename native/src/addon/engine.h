@@ -5,18 +5,20 @@
 #include <napi.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "../comm/collectives.h"
+#include "../comm/control.h"
 #include "../core/table.h"
 #include "../cpu/backend_cpu.h"
 
 namespace sralign::addon {
 
-struct Engine {
+struct Engine {  // what has to do with collectives is in collectives.cc
   std::unique_ptr<Backend> backend = std::make_unique<cpu::CpuBackend>();
   std::unique_ptr<TensorTable> table = std::make_unique<TensorTable>(*backend);
   std::string cudaLibrary;  // that the backend is of; empty on the processor
@@ -27,7 +29,7 @@ struct Engine {
   // The memory of the tensors of each operation that was started and not waited for.
   std::unordered_map<Collectives::Ticket, std::vector<std::shared_ptr<void>>> inFlight;
 
-  ~Engine() { endCollectives(); }
+  ~Engine();
 
   // Only while there are no tensors.
   void use(std::unique_ptr<Backend> other) {
@@ -37,8 +39,13 @@ struct Engine {
     table = std::make_unique<TensorTable>(*backend);
   }
 
+  // Waits for an operation, then lets go of its memory.
+  void finish(Collectives::Ticket ticket);
   // Waits for what is under way, because it reads and writes tensor memory.
-  void endCollectives();  // collectives.cc
+  void endCollectives();
+  // To be held by a call that waits for the device. A GPU works through the operations of all ranks in the
+  // order of everything else: who waits for it, waits for the other ranks.
+  std::optional<control::WaitingInCollective> waitingForDevice() const;
 
   Napi::FunctionReference errorClass;  // NativeError of native/lib: (code, message)
 };

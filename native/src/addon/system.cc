@@ -75,6 +75,7 @@ Napi::Value useDevice(Engine& engine, Arguments& arguments) {
 }
 
 Napi::Value synchronize(Engine& engine, Arguments& arguments) {
+  const auto waiting = engine.waitingForDevice();
   engine.backend->synchronize();
   return arguments.env().Undefined();
 }

@@ -72,6 +72,8 @@ Napi::Value copy(Engine& engine, Arguments& arguments) {
 
 // tensor, first element, bytes, FileType or -1 for "the tensor's own type"
 Napi::Value write(Engine& engine, Arguments& arguments) {
+  // The pinned memory that it goes through may still be in use.
+  const auto waiting = engine.waitingForDevice();
   const TensorView& tensor = arguments.tensor();
   const int64_t offset = arguments.integer();
   const auto bytes = arguments.bytes();
@@ -105,6 +107,7 @@ Napi::Value write(Engine& engine, Arguments& arguments) {
 
 // tensor, bytes of exactly its size
 Napi::Value read(Engine& engine, Arguments& arguments) {
+  const auto waiting = engine.waitingForDevice();
   const TensorView& tensor = arguments.tensor();
   const auto target = arguments.bytes();
   if (static_cast<int64_t>(target.count) != tensor.bytes())
@@ -115,6 +118,7 @@ Napi::Value read(Engine& engine, Arguments& arguments) {
 
 // bf16 tensor, floats of exactly its element count
 Napi::Value readWidened(Engine& engine, Arguments& arguments) {
+  const auto waiting = engine.waitingForDevice();
   const TensorView& tensor = arguments.tensor();
   const auto target = arguments.floats();
   const auto count = static_cast<int64_t>(target.count);

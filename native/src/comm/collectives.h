@@ -41,6 +41,9 @@ class Collectives {
   // (ERR_COMMUNICATION).
   virtual void wait(Ticket ticket) = 0;
 
+  // Whether nothing that was started is still under way.
+  virtual bool isIdle() const = 0;
+
   // Spans of the operations finished since the last call, where the device tells them (the CPU).
   virtual std::vector<CollectiveSpan> takeSpans() = 0;
 };

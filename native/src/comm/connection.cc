@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <new>
 
 namespace sralign::comm {
 
@@ -14,6 +14,11 @@ namespace {
 // One turn of a loop moves at most so much through a connection, so that heartbeats of the others are not
 // late.
 constexpr size_t kTurnBytes = size_t{16} << 20;
+
+// So much of a long message goes before an urgent one may.
+constexpr size_t kFrameBytes = size_t{1} << 20;
+
+bool isData(FrameType type) { return type == FrameType::exchange || type == FrameType::gathered; }
 
 #ifdef MSG_NOSIGNAL
 constexpr int kSendFlags = MSG_NOSIGNAL;
@@ -24,12 +29,24 @@ constexpr int kSendFlags = 0;  // Node ignores SIGPIPE
 }  // namespace
 
 void Connection::post(FrameType type, uint64_t value, const std::vector<SharedBytes>& parts) {
-  Header header{kMagic, type, value, 0};
-  for (const SharedBytes& part : parts) header.bytes += part->size();
-  unsent_.push_back(std::make_shared<const Bytes>(&header, sizeof header));
-  for (const SharedBytes& part : parts) {
-    if (!part->empty()) unsent_.push_back(part);
-  }
+  std::deque<Outgoing>& queue = isData(type) ? data_ : urgent_;
+  uint64_t rest = 0;
+  for (const SharedBytes& part : parts) rest += part->size();
+  size_t part = 0, offset = 0;
+  do {
+    size_t size = std::min<uint64_t>(rest, kFrameBytes);
+    rest -= size;
+    const Header header{kMagic, type, value, size, rest};
+    Outgoing& frame = queue.emplace_back();
+    frame.push_back({std::make_shared<const Bytes>(&header, sizeof header), 0, sizeof header});
+    while (size > 0) {
+      const size_t taken = std::min(size, parts[part]->size() - offset);
+      if (taken > 0) frame.push_back({parts[part], offset, offset + taken});
+      size -= taken;
+      offset += taken;
+      if (offset == parts[part]->size()) ++part, offset = 0;
+    }
+  } while (rest > 0);
 }
 
 void Connection::post(FrameType type, uint64_t value, std::string_view payload) {
@@ -37,38 +54,62 @@ void Connection::post(FrameType type, uint64_t value, std::string_view payload) 
 }
 
 void Connection::flush() {
-  size_t turn = 0;
-  while (!unsent_.empty() && turn < kTurnBytes) {
-    const Bytes& first = *unsent_.front();
-    const size_t size = std::min(first.size() - sentOfFirst_, kTurnBytes);
-    const ssize_t sent = send(socket_.descriptor(), first.data() + sentOfFirst_, size, kSendFlags);
+  for (size_t turn = 0; turn < kTurnBytes;) {
+    if (sending_.empty()) {
+      std::deque<Outgoing>& queue = urgent_.empty() ? data_ : urgent_;
+      if (queue.empty()) return;
+      sending_ = std::move(queue.front());
+      queue.pop_front();
+    }
+    Slice& first = sending_.front();
+    const ssize_t sent =
+        send(socket_.descriptor(), first.bytes->data() + first.begin, first.end - first.begin, kSendFlags);
     if (sent < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) unsent_.clear(), sentOfFirst_ = 0;
+      if (errno != EAGAIN && errno != EWOULDBLOCK) dropUnsent();
       return;
     }
     turn += sent;
-    sentOfFirst_ += sent;
-    if (sentOfFirst_ == first.size()) unsent_.pop_front(), sentOfFirst_ = 0;
+    first.begin += sent;
+    if (first.begin == first.end) sending_.pop_front();
   }
 }
 
 void Connection::closeSending() { shutdown(socket_.descriptor(), SHUT_WR); }
 
-bool Connection::startPayload() {
-  if (header_.magic != kMagic || header_.bytes > maxPayloadBytes_) return false;
-  frame_ = {header_.type, header_.value, Bytes(header_.bytes)};
-  payloadFilled_ = 0;
+// False where the header makes no sense.
+bool Connection::startFrame() {
+  if (header_.magic != kMagic) return fail("sent what is no message of the control channel");
+  Incoming& message = isData(header_.type) ? incomingData_ : incomingUrgent_;
+  if (message.filled > 0) {
+    const size_t left = message.frame.payload.size() - message.filled;
+    if (header_.bytes > left || header_.rest != left - header_.bytes) {
+      return fail("sent a message whose parts do not fit together");
+    }
+  } else {
+    const uint64_t bytes = header_.bytes + header_.rest;
+    const std::string text = "sent a message of " + std::to_string(bytes) + " bytes, ";
+    if (bytes < header_.bytes || bytes > maxPayloadBytes_) {
+      return fail(text + "more than the " + std::to_string(maxPayloadBytes_) + " that are allowed");
+    }
+    try {
+      message.frame = {header_.type, header_.value, Bytes(bytes)};
+    } catch (const std::bad_alloc&) {
+      return fail(text + "for which there is no memory");
+    }
+  }
+  payloadLeft_ = header_.bytes;
   return true;
 }
 
 bool Connection::receive(std::vector<Frame>& frames, size_t most) {
   for (size_t turn = 0; turn < kTurnBytes && most > 0;) {
     const bool inHeader = headerFilled_ < sizeof(Header);
+    Incoming& message = isData(header_.type) ? incomingData_ : incomingUrgent_;
     uint8_t* const target = inHeader ? reinterpret_cast<uint8_t*>(&header_) + headerFilled_
-                                     : frame_.payload.data() + payloadFilled_;
-    const size_t size = inHeader ? sizeof(Header) - headerFilled_ : frame_.payload.size() - payloadFilled_;
-    const ssize_t got = recv(socket_.descriptor(), target, std::min(size, kTurnBytes), 0);
+                                     : message.frame.payload.data() + message.filled;
+    const size_t size = inHeader ? sizeof(Header) - headerFilled_ : std::min(payloadLeft_, kTurnBytes);
+    const ssize_t got = recv(socket_.descriptor(), target, size, 0);
     if (got == 0) return false;
     if (got < 0) {
       if (errno == EINTR) continue;
@@ -76,14 +117,21 @@ bool Connection::receive(std::vector<Frame>& frames, size_t most) {
     }
     turn += got;
     heard_ = Clock::now();
-    (inHeader ? headerFilled_ : payloadFilled_) += got;
-    if (inHeader && headerFilled_ == sizeof(Header) && !startPayload()) return false;
-    if (isComplete()) {
-      frames.push_back(std::move(frame_));
-      frame_ = {};
-      --most;
-      headerFilled_ = payloadFilled_ = 0;
+    if (inHeader) {
+      headerFilled_ += got;
+      if (headerFilled_ < sizeof(Header)) continue;
+      if (!startFrame()) return false;
+    } else {
+      message.filled += got;
+      payloadLeft_ -= got;
     }
+    if (payloadLeft_ > 0) continue;
+    headerFilled_ = 0;
+    if (header_.rest > 0) continue;
+    Incoming& whole = isData(header_.type) ? incomingData_ : incomingUrgent_;
+    frames.push_back(std::move(whole.frame));
+    whole = {};
+    --most;
   }
   return true;
 }

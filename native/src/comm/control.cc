@@ -42,8 +42,8 @@ std::shared_ptr<comm::Member> joined() {
 
 comm::Link startHub(Channel& channel, const comm::Identity& self, const comm::Listener& listener,
                     std::chrono::milliseconds timeout) {
+  auto [hubEnd, memberEnd] = comm::socketPair();  // while nobody relies on this rank yet
   std::vector<comm::Link> links = comm::admitRanks(listener, self, timeout);
-  auto [hubEnd, memberEnd] = comm::socketPair();
   links[0] = {comm::Connection(std::move(hubEnd)), self.host};
   channel.hub = std::make_unique<comm::Hub>(std::move(links));
   return {comm::Connection(std::move(memberEnd)), self.host};
@@ -69,7 +69,7 @@ int listen(int port) {
 }
 
 void join(int rank, int worldSize, const std::string& host, const std::string& addresses, int port,
-          std::chrono::milliseconds timeout) {
+          std::chrono::milliseconds timeout, const std::string& token) {
   const std::lock_guard calls(state().calls);
   std::optional<comm::Listener> listener;
   {
@@ -77,13 +77,14 @@ void join(int rank, int worldSize, const std::string& host, const std::string& a
     if (state().channel.member != nullptr) throw error("this process has joined the ranks of a job already");
     listener.swap(state().listener);  // closed at the end of this call: nobody can come later
   }
-  const comm::Identity self{rank, worldSize, host};
+  const comm::Identity self{rank, worldSize, host, token};
   if (rank == 0 && !listener) throw error("rank 0 must listen (controlListen) before it joins");
+  auto wake = comm::socketPair();
   Channel channel;
   comm::Link link = rank == 0 ? startHub(channel, self, *listener, timeout)
                               : comm::joinRankZero(self, addresses, port, timeout);
   comm::activity().watched = false;
-  channel.member = std::make_shared<comm::Member>(self, std::move(link));
+  channel.member = std::make_shared<comm::Member>(self, std::move(link), std::move(wake));
   const std::lock_guard lock(state().mutex);
   state().channel = std::move(channel);
 }
@@ -104,8 +105,11 @@ void watch(bool on) {
 
 void tick() { comm::activity().progress.fetch_add(1, std::memory_order_relaxed); }
 
-WaitingInCollective::WaitingInCollective() { ++comm::activity().waiting; }
-WaitingInCollective::~WaitingInCollective() { --comm::activity().waiting; }
+EngineCall::EngineCall() { tick(), ++comm::activity().calls; }
+EngineCall::~EngineCall() { tick(), --comm::activity().calls; }
+
+WaitingInCollective::WaitingInCollective() { ++comm::activity().collectives, ++comm::activity().waits; }
+WaitingInCollective::~WaitingInCollective() { --comm::activity().collectives; }
 
 void leave() {
   const std::lock_guard calls(state().calls);

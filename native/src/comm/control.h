@@ -6,9 +6,9 @@
 // addon links this: the libraries it opens (MPI, CUDA) would each have a channel of their own.
 //
 // A job has failed when a rank reports it, when a connection closes without goodbye, when a rank has not been
-// heard from for 10 s, or when one that is watched makes no progress for 20 s without waiting for others. The
-// hub then prints one line on stderr and ends the processes of all ranks; where the hub is lost, each ends
-// itself and rank 1 tells.
+// heard from for 10 s, when one that is watched makes no progress for 20 s without waiting for others, or
+// when all wait for 60 s, but not in the same. The hub then prints one line on stderr and ends the processes
+// of all ranks; where the hub is lost, each ends itself and rank 1 tells.
 #pragma once
 
 #include <chrono>
@@ -43,9 +43,10 @@ class Gathered {
 int listen(int port);
 
 // Returns when all ranks are there. `addresses` (separated by commas, names or numbers) and `port` are rank
-// 0's; rank 0 itself listens already. `host` names this rank's host in messages.
+// 0's; rank 0 itself listens already. `host` names this rank's host in messages. Who does not know rank 0's
+// `token` is refused.
 void join(int rank, int worldSize, const std::string& host, const std::string& addresses, int port,
-          std::chrono::milliseconds timeout);
+          std::chrono::milliseconds timeout, const std::string& token);
 
 // Waits for all ranks, which must call it equally often.
 Gathered exchange(const uint8_t* data, size_t bytes);
@@ -53,11 +54,19 @@ Gathered exchange(const uint8_t* data, size_t bytes);
 // Reports why this rank fails, and ends the processes of all ranks with `exitCode`.
 [[noreturn]] void fail(const std::string& message, int exitCode);
 
-// Whether this rank must make progress: binding calls and `tick`. Off at the start.
+// Whether this rank must make progress: calls of the engine and `tick`. Off at the start.
 void watch(bool on);
 void tick();
 
-// While one exists this rank waits for others and is not stuck.
+// A call of the engine: its start and its end are progress, and between them that the process computes.
+class EngineCall {
+ public:
+  EngineCall();
+  ~EngineCall();
+  EngineCall(const EngineCall&) = delete;
+};
+
+// While one exists this rank waits for others in a collective operation and is not stuck.
 class WaitingInCollective {
  public:
   WaitingInCollective();

@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "socket.h"
+
 namespace sralign::comm {
 
 namespace {
 
-constexpr int kPrintPatienceMs = 1000;
+constexpr auto kPrintPatience = std::chrono::seconds(1);
 constexpr size_t kPieceBytes = 512;  // what every pipe takes whole when poll(2) says that it is writable
 
 }  // namespace
@@ -19,10 +21,11 @@ void printFailure(const std::string& text) {
   std::string line = "sralign: " + text;
   while (line.ends_with('\n')) line.pop_back();
   line += '\n';
-  for (size_t done = 0; done < line.size();) {
-    // A reader that is stuck must not keep the job alive.
+  // A reader that is stuck must not keep the job alive.
+  const auto deadline = Clock::now() + kPrintPatience;
+  for (size_t done = 0; done < line.size() && Clock::now() < deadline;) {
     pollfd ready{STDERR_FILENO, POLLOUT, 0};
-    if (poll(&ready, 1, kPrintPatienceMs) <= 0) return;
+    if (poll(&ready, 1, pollMs(deadline)) <= 0) continue;  // a signal, or the deadline
     const ssize_t written =
         write(STDERR_FILENO, line.data() + done, std::min(line.size() - done, kPieceBytes));
     if (written < 0 && errno != EINTR && errno != EAGAIN) return;

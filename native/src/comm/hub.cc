@@ -1,8 +1,7 @@
 #include "hub.h"
 
-#include <poll.h>
-
 #include <algorithm>
+#include <cstring>
 
 #include "ending.h"
 
@@ -14,6 +13,20 @@ namespace {
 constexpr auto kReportPatience = std::chrono::milliseconds(500);
 constexpr auto kAbortPatience = std::chrono::milliseconds(400);
 constexpr auto kFarewellPatience = std::chrono::seconds(5);
+
+// That a process uses while its threads only wait is far less.
+constexpr uint64_t kBusyCpuMs = 1000;
+
+const char* nameOf(Wait wait) {
+  switch (wait) {
+    case Wait::exchange:
+      return "in an exchange";
+    case Wait::leave:
+      return "for all to leave";
+    default:
+      return "in a collective operation";
+  }
+}
 
 std::string secondsText(std::chrono::seconds time) { return std::to_string(time.count()) + " s"; }
 
@@ -32,6 +45,7 @@ Hub::Hub(std::vector<Link> links) {
   for (size_t rank = 0; rank < links.size(); ++rank) {
     peers_.push_back({.connection = std::move(links[rank].connection),
                       .name = nameOf(static_cast<int>(rank), links[rank].host)});
+    peers_.back().connection.countSilenceFromNow();  // it may have come long before the others
   }
   thread_ = std::thread([this] {
     try {
@@ -61,7 +75,7 @@ void Hub::wait() {
   for (const Peer& peer : peers_) {
     polled.push_back({peer.connection.descriptor(), peer.connection.pollEvents(), 0});
   }
-  poll(polled.data(), polled.size(), pollMs(loss_ ? std::min(nextBeat_, loss_->decided) : nextBeat_));
+  pollUntil(polled.data(), polled.size(), loss_ ? std::min(nextBeat_, loss_->decided) : nextBeat_);
 }
 
 // If this process was stopped or starved, so that the ranks' words lie unread, their silence proves nothing.
@@ -73,6 +87,7 @@ void Hub::forgiveOwnPause() {
   for (Peer& peer : peers_) {
     peer.connection.forgive(pause);
     peer.progressed += pause;
+    peer.waitsSince += pause;
   }
 }
 
@@ -82,8 +97,10 @@ void Hub::attend(Peer& peer) {
   const bool open = peer.connection.receive(frames);
   for (Frame& frame : frames) handle(peer, frame);
   if (open) return;
+  const std::string fault = peer.connection.fault();
+  if (!fault.empty()) end(peer.name + " " + fault, kDetectedFailure);
   peer.connection.close();
-  if (!peer.saidGoodbye && !loss_) loss_ = {&peer, Clock::now() + kReportPatience};
+  if (!peer.saidGoodbye && !loss_) loss_ = {&peer, endedText(peer.name), Clock::now() + kReportPatience};
 }
 
 void Hub::handle(Peer& peer, Frame& frame) {
@@ -98,11 +115,15 @@ void Hub::handle(Peer& peer, Frame& frame) {
       return gatherIfComplete();
     case FrameType::report: {
       const int exitCode = static_cast<int>(frame.value);
-      if (frame.payload.empty()) endProcess(exitCode);  // it gave up on this process and has said so
       std::string text = peer.name + ": " + frame.payload.text();
-      if (loss_ && loss_->peer != &peer) text += "\n(just before, " + endedText(loss_->peer->name) + ")";
+      if (loss_ && loss_->peer != &peer) text += "\n(just before, " + loss_->text + ")";
       end(text, exitCode);
     }
+    case FrameType::gaveUp:
+      // The spokesman has told. If this process was stopped, it is heard now, together with the others.
+      if (&peer - peers_.data() == kSpokesman) end("", static_cast<int>(frame.value));
+      if (!loss_) loss_ = {&peer, peer.name + ": " + frame.payload.text(), Clock::now() + kReportPatience};
+      return;
     case FrameType::goodbye:
       peer.saidGoodbye = true;
       return checkNobodyLeftEarly();
@@ -112,10 +133,16 @@ void Hub::handle(Peer& peer, Frame& frame) {
 }
 
 void Hub::handleBeat(Peer& peer, const Frame& frame) {
-  const uint8_t flags = frame.payload.empty() ? 0 : *frame.payload.data();
+  Beat beat;
+  if (frame.payload.size() != sizeof beat) end(peer.name + " sent a wrong heartbeat", kDetectedFailure);
+  std::memcpy(&beat, frame.payload.data(), sizeof beat);
   const auto now = Clock::now();
-  if (frame.value != peer.progress || (flags & kBeatWaiting) != 0 || (flags & kBeatWatched) == 0) {
-    peer.progress = frame.value;
+  if (beat.wait != peer.beat.wait || beat.waits != peer.beat.waits) peer.waitsSince = now;
+  const bool computes = beat.inCall != 0 && beat.cpuMs >= peer.busyCpuMs + kBusyCpuMs;
+  const bool progresses = beat.progress != peer.beat.progress || computes;
+  peer.beat = beat;
+  if (progresses || beat.wait != Wait::nothing || beat.watched == 0) {
+    peer.busyCpuMs = beat.cpuMs;
     peer.progressed = now;
   } else if (now - peer.progressed >=
              kStuckLimit) {  // only here: without a beat nothing is known of its progress
@@ -165,13 +192,27 @@ void Hub::beat() {
 
 void Hub::judge() {
   const auto now = Clock::now();
-  if (loss_ && now >= loss_->decided) end(endedText(loss_->peer->name), kDetectedFailure);
+  if (loss_ && now >= loss_->decided) end(loss_->text, kDetectedFailure);
   if (loss_) return;
   for (const Peer& peer : peers_) {
     if (peer.connection.isOpen() && now - peer.connection.heard() >= kSilenceLimit) {
       end(silentText(peer.name, kSilenceLimit), kDetectedFailure);
     }
   }
+  judgeWaits(now);
+}
+
+void Hub::judgeWaits(Clock::time_point now) {
+  const Peer *first = &peers_[0], *other = nullptr;
+  for (const Peer& peer : peers_) {
+    if (peer.beat.wait == Wait::nothing || now - peer.waitsSince < kDeadlockLimit) return;
+    if (peer.beat.wait == Wait::exchange && !peer.call) return;  // it waits for bytes that are on their way
+    if (other == nullptr && peer.beat.wait != first->beat.wait) other = &peer;
+  }
+  if (other == nullptr) return;
+  end(first->name + " waits " + nameOf(first->beat.wait) + ", " + other->name + " " +
+          nameOf(other->beat.wait) + ": their programs have gone different ways",
+      kDetectedFailure);
 }
 
 bool Hub::allSaidGoodbye() const {
@@ -203,15 +244,17 @@ void Hub::drain(std::chrono::milliseconds limit) {
       }
     }
     if (polled.empty()) return;
-    poll(polled.data(), polled.size(), pollMs(deadline));
+    pollUntil(polled.data(), polled.size(), deadline);
   }
 }
 
-void Hub::end(std::string text, int exitCode) {
-  printFailure(text);            // first: a launcher may kill this process as soon as another one has ended
+void Hub::end(const std::string& text, int exitCode) {
+  // First: a launcher may kill this process as soon as another one has ended.
+  if (!text.empty()) printFailure(text);
   peers_[0].connection.close();  // its member is in this process and waits for the end
   for (Peer& peer : peers_) {
-    if (peer.connection.isOpen()) peer.connection.post(FrameType::abort, exitCode, "");
+    peer.connection.dropUnsentData();
+    if (peer.connection.isOpen()) peer.connection.post(FrameType::abort, exitCode);
   }
   drain(kAbortPatience);
   endProcess(exitCode);

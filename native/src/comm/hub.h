@@ -17,6 +17,10 @@ constexpr auto kBeatInterval = std::chrono::seconds(1);
 constexpr auto kSilenceLimit = std::chrono::seconds(10);
 constexpr auto kHubSilenceLimit = std::chrono::seconds(12);
 constexpr auto kStuckLimit = std::chrono::seconds(20);
+// All wait for each other, and not in the same. Long, because an operation that is merely slow ends some
+// time.
+constexpr auto kDeadlockLimit = std::chrono::seconds(60);
+constexpr int kSpokesman = 1;  // the rank that tells when the hub is lost
 
 std::string endedText(const std::string& name);                               // without a word
 std::string silentText(const std::string& name, std::chrono::seconds limit);  // not heard from
@@ -32,8 +36,9 @@ class Hub {
   struct Peer {
     Connection connection;
     std::string name;
-    uint64_t progress = 0;
-    Clock::time_point progressed = Clock::now();
+    Beat beat = {};          // the last one
+    uint64_t busyCpuMs = 0;  // when it last made progress
+    Clock::time_point progressed = Clock::now(), waitsSince = Clock::now();
     bool saidGoodbye = false;
     // What it exchanges with the others, from its call on until all have called.
     std::optional<uint64_t> call = {};
@@ -50,17 +55,20 @@ class Hub {
   void checkNobodyLeftEarly();
   void beat();
   void judge();
+  void judgeWaits(Clock::time_point now);
   void farewell();
   bool allSaidGoodbye() const;
   // Sends what is queued and reads until the others have closed, so that nothing sent is lost.
   void drain(std::chrono::milliseconds limit);
-  [[noreturn]] void end(std::string text, int exitCode);
+  // Nothing is printed where `text` is empty.
+  [[noreturn]] void end(const std::string& text, int exitCode);
 
   std::vector<Peer> peers_;
   Clock::time_point nextBeat_ = Clock::now(), looked_ = Clock::now();
   // A rank whose connection closed: the reason may still be on its way from another one.
   struct Loss {
     const Peer* peer;
+    std::string text;
     Clock::time_point decided;
   };
   std::optional<Loss> loss_;

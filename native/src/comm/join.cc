@@ -1,8 +1,9 @@
 #include "join.h"
 
-#include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <sstream>
@@ -14,14 +15,20 @@ namespace sralign::comm {
 
 namespace {
 
-constexpr uint64_t kProtocolVersion = 1;
+constexpr uint64_t kProtocolVersion = 2;
 constexpr uint64_t kMaxHelloBytes = 4096;
+// Those who connect and do not say who they are must not use up the files that rank 0 may open.
+constexpr auto kHelloLimit = std::chrono::seconds(10);
+constexpr size_t kMaxSilentGuests = 64;
+constexpr size_t kMaxRefusalBytes = 4096;  // in the message of rank 0
+constexpr auto kTurn = std::chrono::seconds(1);
 constexpr auto kRetryPause = std::chrono::milliseconds(200);
 // A rank that has reached rank 0 lets it decide how long to wait: rank 0 may have started later.
 constexpr auto kWelcomeSlack = std::chrono::seconds(10);
 
 struct Hello {
   int32_t rank, worldSize, process;
+  uint32_t tokenBytes;  // the token and the host's name follow
 };
 
 std::string seconds(std::chrono::milliseconds time) {
@@ -33,8 +40,9 @@ std::string seconds(std::chrono::milliseconds time) {
 // Somebody who has connected. A port scanner stays one without a rank.
 struct Guest {
   Connection connection;
-  std::optional<int> rank;
-  std::string host;
+  Clock::time_point arrived = Clock::now();
+  std::optional<int> rank = {};
+  std::string host = {};
 };
 
 class Admission {
@@ -46,10 +54,8 @@ class Admission {
     while (!missing().empty()) {
       if (Clock::now() >= deadline) giveUp(timeout);
       wait(deadline);
-      while (Socket socket = acceptFrom(listener_)) {
-        guests_.push_back({Connection(std::move(socket), kMaxHelloBytes), {}, ""});
-      }
       std::erase_if(guests_, [&](Guest& guest) { return !attend(guest); });
+      accept();
     }
     return welcome();
   }
@@ -58,7 +64,33 @@ class Admission {
   void wait(Clock::time_point deadline) {
     std::vector<pollfd> polled{{listener_.socket.descriptor(), POLLIN, 0}};
     for (const Guest& guest : guests_) polled.push_back({guest.connection.descriptor(), POLLIN, 0});
-    poll(polled.data(), polled.size(), pollMs(deadline));
+    pollUntil(polled.data(), polled.size(), std::min(deadline, Clock::now() + kTurn));
+  }
+
+  void accept() {
+    std::erase_if(guests_, [](const Guest& guest) {
+      return !guest.rank && Clock::now() - guest.arrived >= kHelloLimit;
+    });
+    while (Socket socket = acceptFrom(listener_)) {
+      guests_.push_back({Connection(std::move(socket), kMaxHelloBytes)});
+      if (silentGuests() > kMaxSilentGuests + self_.worldSize) dropOldestSilentGuest();
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      acceptFailure_ =
+          std::string("; at times rank 0 could accept no more connections: ") + std::strerror(errno);
+      if (silentGuests() > 0) return dropOldestSilentGuest();
+      std::this_thread::sleep_for(kRetryPause);  // the listener stays readable
+    }
+  }
+
+  size_t silentGuests() const {
+    return std::count_if(guests_.begin(), guests_.end(), [](const Guest& guest) { return !guest.rank; });
+  }
+
+  // A rank among them tries again.
+  void dropOldestSilentGuest() {
+    guests_.erase(
+        std::find_if(guests_.begin(), guests_.end(), [](const Guest& guest) { return !guest.rank; }));
   }
 
   // False when the guest is gone or was sent away.
@@ -84,9 +116,12 @@ class Admission {
                      "it speaks another version of the protocol; run the same sralign on all ranks");
     }
     std::memcpy(&hello, frame.payload.data(), sizeof hello);
-    guest.host = frame.payload.text().substr(sizeof hello);
+    const std::string texts = frame.payload.text().substr(sizeof hello);
+    const std::string token = texts.substr(0, hello.tokenBytes);
+    guest.host = texts.substr(token.size());
     const std::string name =
         nameOf(hello.rank, guest.host) + " (process " + std::to_string(hello.process) + ")";
+    if (token != self_.token) return refusal(name, "it belongs to another job");
     if (hello.worldSize != self_.worldSize) {
       return refusal(name, "it was started with world size " + std::to_string(hello.worldSize) +
                                ", rank 0 with " + std::to_string(self_.worldSize));
@@ -100,7 +135,7 @@ class Admission {
   }
 
   std::string refusal(const std::string& who, const std::string& why) {
-    refused_ += "; " + who + " was refused: " + why;
+    if (refused_.size() < kMaxRefusalBytes) refused_ += "; " + who + " was refused: " + why;
     return "rank 0 on " + self_.host + " refused " + who + ": " + why;
   }
 
@@ -131,7 +166,7 @@ class Admission {
     const std::string message =
         names + " of " + std::to_string(self_.worldSize) + " did not reach rank 0 on " + self_.host +
         ", port " + std::to_string(listener_.port) + ", within " + seconds(timeout) + refused_ +
-        ". Check that every rank is started and that a firewall lets the port through";
+        acceptFailure_ + ". Check that every rank is started and that a firewall lets the port through";
     for (Guest& guest : guests_) {
       if (guest.rank) tell(guest, message);
     }
@@ -142,7 +177,7 @@ class Admission {
     std::vector<Link> links(self_.worldSize);
     for (Guest& guest : guests_) {
       if (!guest.rank) continue;
-      guest.connection.allowPayloadBytes(UINT64_MAX);
+      guest.connection.allowPayloadBytes(kMaxMessageBytes);
       guest.connection.post(FrameType::welcome, 0, self_.host);
       guest.connection.flush();
       links[*guest.rank] = {std::move(guest.connection), guest.host};
@@ -153,13 +188,13 @@ class Admission {
   const Listener& listener_;
   const Identity& self_;
   std::vector<Guest> guests_;
-  std::string refused_;
+  std::string refused_, acceptFailure_;
 };
 
 void sayHello(Connection& connection, const Identity& self) {
-  const Hello hello{self.rank, self.worldSize, getpid()};
+  const Hello hello{self.rank, self.worldSize, getpid(), static_cast<uint32_t>(self.token.size())};
   std::string payload(reinterpret_cast<const char*>(&hello), sizeof hello);
-  connection.post(FrameType::hello, kProtocolVersion, payload + self.host);
+  connection.post(FrameType::hello, kProtocolVersion, payload + self.token + self.host);
   connection.flush();
 }
 
@@ -168,7 +203,7 @@ std::optional<Frame> awaitAnswer(Connection& connection, Clock::time_point deadl
   std::vector<Frame> frames;
   while (Clock::now() < deadline) {
     pollfd polled{connection.descriptor(), connection.pollEvents(), 0};
-    poll(&polled, 1, pollMs(deadline));
+    pollUntil(&polled, 1, deadline);
     const bool open = connection.receive(frames, 1);  // what follows is for the member
     if (!frames.empty()) return std::move(frames.front());
     if (!open) return {};

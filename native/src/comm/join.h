@@ -13,6 +13,7 @@ namespace sralign::comm {
 struct Identity {
   int rank = 0, worldSize = 1;
   std::string host;
+  std::string token;  // the ranks of one job have the same
 };
 
 std::string nameOf(int rank, const std::string& host);  // "rank 2 on node7"

@@ -1,11 +1,10 @@
 #include "member.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-#include <cstring>
+#include <ctime>
 
+#include "../core/error.h"
 #include "ending.h"
 #include "hub.h"
 
@@ -14,7 +13,20 @@ namespace sralign::comm {
 namespace {
 
 constexpr auto kAbortPatience = std::chrono::seconds(5);
-constexpr int kSpokesman = 1;  // the rank that tells when the hub is lost
+
+// Of all threads of this process.
+uint64_t cpuMs() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return time.tv_sec * 1000 + time.tv_nsec / 1'000'000;
+}
+
+Wait waitNow() {
+  const Activity& now = activity();
+  if (now.exchanges > 0) return Wait::exchange;
+  if (now.leaves > 0) return Wait::leave;
+  return now.collectives > 0 ? Wait::collective : Wait::nothing;
+}
 
 }  // namespace
 
@@ -23,9 +35,12 @@ Activity& activity() {
   return activity;
 }
 
-Member::Member(const Identity& self, Link link)
-    : self_(self), hubName_(nameOf(0, link.host)), connection_(std::move(link.connection)) {
-  std::tie(wakeReader_, wakeWriter_) = socketPair();
+Member::Member(const Identity& self, Link link, std::pair<Socket, Socket> wake)
+    : self_(self),
+      hubName_(nameOf(0, link.host)),
+      connection_(std::move(link.connection)),
+      wakeReader_(std::move(wake.first)),
+      wakeWriter_(std::move(wake.second)) {
   thread_ = std::thread([this] {
     try {
       run();
@@ -37,7 +52,11 @@ Member::Member(const Identity& self, Link link)
 }
 
 control::Gathered Member::exchange(const uint8_t* data, size_t bytes) {
-  const control::WaitingInCollective waiting;
+  if (bytes > kMaxMessageBytes) {
+    throw EngineError("ERR_COMMUNICATION",
+                      "at most 16 GiB can be exchanged, not " + std::to_string(bytes) + " bytes");
+  }
+  const Waiting waiting(activity().exchanges);
   send(FrameType::exchange, ++calls_, data, bytes);
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, [&] { return gathered_.has_value(); });
@@ -47,7 +66,7 @@ control::Gathered Member::exchange(const uint8_t* data, size_t bytes) {
 }
 
 void Member::leave() {
-  const control::WaitingInCollective waiting;
+  const Waiting waiting(activity().leaves);
   send(FrameType::goodbye, 0, nullptr, 0);
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, [&] { return left_; });
@@ -89,7 +108,7 @@ void Member::run() {
 void Member::wait() {
   pollfd polled[] = {{connection_.descriptor(), connection_.pollEvents(), 0},
                      {wakeReader_.descriptor(), POLLIN, 0}};
-  poll(polled, 2, pollMs(nextBeat_));
+  pollUntil(polled, 2, nextBeat_);
   char wakes[64];
   while (recv(wakeReader_.descriptor(), wakes, sizeof wakes, 0) > 0) {
   }
@@ -116,8 +135,13 @@ void Member::beat() {
   if (Clock::now() < nextBeat_) return;
   nextBeat_ = Clock::now() + kBeatInterval;
   const Activity& now = activity();
-  const char flags = (now.waiting > 0 ? kBeatWaiting : 0) | (now.watched ? kBeatWatched : 0);
-  connection_.post(FrameType::beat, now.progress, {&flags, 1});
+  const Beat beat{.progress = now.progress,
+                  .waits = now.waits,
+                  .cpuMs = cpuMs(),
+                  .wait = waitNow(),
+                  .watched = now.watched,
+                  .inCall = now.calls > 0};
+  connection_.post(FrameType::beat, 0, {reinterpret_cast<const char*>(&beat), sizeof beat});
 }
 
 void Member::handle(Frame& frame) {
@@ -143,7 +167,8 @@ void Member::handle(Frame& frame) {
 }
 
 void Member::judge(bool open) {
-  if (!open) endWithoutHub(endedText(hubName_));
+  const std::string& fault = connection_.fault();
+  if (!open) endWithoutHub(fault.empty() ? endedText(hubName_) : hubName_ + " " + fault);
   if (self_.rank != 0 && Clock::now() - connection_.heard() >= kHubSilenceLimit) {
     endWithoutHub(silentText(hubName_, kHubSilenceLimit));
   }
@@ -151,8 +176,8 @@ void Member::judge(bool open) {
 
 void Member::endWithoutHub(const std::string& text) {
   if (self_.rank == kSpokesman) printFailure(text);
-  // Should the hub's process go on later, it must end without a second message.
-  connection_.post(FrameType::report, kDetectedFailure);
+  // The hub's process may go on later, or only the way from there may be cut.
+  connection_.post(FrameType::gaveUp, kDetectedFailure, text);
   connection_.flush();
   endProcess(kDetectedFailure);
 }

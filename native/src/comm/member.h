@@ -2,6 +2,7 @@
 // carries what is exchanged, and ends the process when the job has failed.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -17,15 +18,28 @@ namespace sralign::comm {
 // What the heartbeats tell. Any thread writes it.
 struct Activity {
   std::atomic<uint64_t> progress = 0;
-  std::atomic<int> waiting = 0;  // threads that wait for other ranks
   std::atomic<bool> watched = false;
+  std::atomic<int> calls = 0;                                   // of the engine that are under way
+  std::atomic<uint64_t> waits = 0;                              // begun so far
+  std::atomic<int> exchanges = 0, leaves = 0, collectives = 0;  // threads that wait there
 };
 Activity& activity();
 
+// While one exists a thread waits for other ranks.
+class Waiting {
+ public:
+  explicit Waiting(std::atomic<int>& threads) : threads_(threads) { ++threads_, ++activity().waits; }
+  ~Waiting() { --threads_; }
+  Waiting(const Waiting&) = delete;
+
+ private:
+  std::atomic<int>& threads_;
+};
+
 class Member {
  public:
-  // `link` leads to the hub; its host is rank 0's.
-  Member(const Identity& self, Link link);
+  // `link` leads to the hub; its host is rank 0's. `wake` are two ends of one connection.
+  Member(const Identity& self, Link link, std::pair<Socket, Socket> wake);
   // Only after `leave`.
   ~Member() { thread_.join(); }
 

@@ -17,15 +17,18 @@ constexpr SharedLibrary::Kind kKind = {"ERR_COMMUNICATION", "MPI", "sralign_mpi_
 
 std::mutex mutex;
 std::optional<SharedLibrary> opened;
+std::optional<mpi::World> started;
 
 std::optional<SharedLibrary> library() {
   const std::lock_guard lock(mutex);
   return opened;
 }
 
+EngineError notOpened() { return {"ERR_COMMUNICATION", "MPI was not opened in this process"}; }
+
 SharedLibrary requireLibrary() {
   std::optional<SharedLibrary> result = library();
-  if (!result) throw EngineError("ERR_COMMUNICATION", "MPI was not opened in this process");
+  if (!result) throw notOpened();
   return *result;
 }
 
@@ -38,7 +41,15 @@ mpi::World openMpi(const std::string& path) {
   }
   mpi::World world;
   requireLibrary().function<decltype(sralign_mpi_open)>("sralign_mpi_open")(&world);
+  const std::lock_guard lock(mutex);
+  started = world;
   return world;
+}
+
+mpi::World mpiWorld() {
+  const std::lock_guard lock(mutex);
+  if (!started) throw notOpened();
+  return *started;
 }
 
 std::string shareTextOverMpi(std::string text) {

@@ -16,6 +16,8 @@ mpi::World openMpi(const std::string& path);
 
 // The rest needs `openMpi` and throws EngineError (ERR_COMMUNICATION) without it.
 
+// What `openMpi` returned.
+mpi::World mpiWorld();
 // The text of rank 0.
 std::string shareTextOverMpi(std::string text);
 // On host memory.

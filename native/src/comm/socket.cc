@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 #include "../core/error.h"
 
@@ -108,6 +109,12 @@ int connectSocket(const Socket& socket, const addrinfo& address, Clock::time_poi
 int pollMs(Clock::time_point time) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(time - Clock::now()).count();
   return static_cast<int>(std::clamp<int64_t>(left, 0, 60'000));
+}
+
+void pollUntil(pollfd* polled, size_t count, Clock::time_point time) {
+  if (poll(polled, count, pollMs(time)) < 0 && errno != EINTR) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
 }
 
 Socket& Socket::operator=(Socket&& other) noexcept {

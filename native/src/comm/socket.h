@@ -1,6 +1,8 @@
 // TCP sockets of the control channel: owned descriptors, all of them non-blocking and closed on exec.
 #pragma once
 
+#include <poll.h>
+
 #include <chrono>
 #include <string>
 #include <utility>
@@ -11,6 +13,9 @@ using Clock = std::chrono::steady_clock;
 
 // Milliseconds for poll(2) until `time`; 0 where that is past.
 int pollMs(Clock::time_point time);
+
+// poll(2) until `time` at the latest. Where it fails it sleeps a little, so that a loop does not spin.
+void pollUntil(pollfd* polled, size_t count, Clock::time_point time);
 
 class Socket {
  public:
@@ -36,7 +41,7 @@ struct Listener {
 // EngineError (ERR_COMMUNICATION).
 Listener listenOn(int port);
 
-// The next connection that waits; none where nobody does.
+// The next connection that waits; none where nobody does or `errno` says why it cannot be accepted.
 Socket acceptFrom(const Listener& listener);
 
 // To a name or an address; tries every address of a name. None where it cannot be reached until `deadline`,

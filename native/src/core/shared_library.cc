@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <filesystem>
+#include <system_error>
 
 #include "error.h"
 
@@ -10,7 +11,8 @@ namespace sralign {
 
 SharedLibrary::SharedLibrary(const Kind& kind, const std::string& path) : kind_(kind), path_(path) {
   const std::string name = kind.name;
-  if (!std::filesystem::exists(path)) {
+  std::error_code unreadable;  // a path that is too long, a folder that may not be searched: missing, too
+  if (!std::filesystem::exists(path, unreadable)) {
     throw EngineError(kind.code,
                       "the " + name + " library is not built (" + path + " is missing); " + kind.help);
   }

@@ -152,6 +152,11 @@ class NcclCollectives final : public Collectives {
   // CUDA tells how long an operation took, but not when it ran.
   std::vector<CollectiveSpan> takeSpans() override { return {}; }
 
+  bool isIdle() const override {
+    cudaSetDevice(device_);
+    return cudaStreamQuery(stream_.get()) != cudaErrorNotReady;
+  }
+
  private:
   struct Pending {
     Ticket ticket;

@@ -15,7 +15,7 @@ namespace sralign::cuda {
 
 // Counts up whenever backend.h, comm/collectives.h or this file changes what either side assumes of the
 // other.
-constexpr int kLibraryVersion = 2;
+constexpr int kLibraryVersion = 3;
 
 constexpr size_t kNcclIdBytes = 128;
 

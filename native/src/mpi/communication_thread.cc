@@ -59,12 +59,13 @@ bool complete(std::vector<MPI_Request>& requests, const char* what) {
   return flag != 0;
 }
 
-EngineError closedError() {
-  return {"ERR_COMMUNICATION",
-          "MPI was ended in this process, and MPI cannot start a second time in a process"};
-}
-
 }  // namespace
+
+// Why nothing can be started.
+EngineError CommunicationThread::closedError() const {
+  const char* closed = "MPI was ended in this process, and MPI cannot start a second time in a process";
+  return {"ERR_COMMUNICATION", failure_.empty() ? closed : failure_};
+}
 
 CommunicationThread& CommunicationThread::instance() {
   static auto* const thread = new CommunicationThread;
@@ -73,7 +74,10 @@ CommunicationThread& CommunicationThread::instance() {
 
 World CommunicationThread::open() {
   const std::lock_guard lifecycle(lifecycle_);
-  if (state_ == State::closed) throw closedError();
+  if (state_ == State::closed) {
+    const std::lock_guard lock(mutex_);
+    throw closedError();
+  }
   if (state_ == State::unopened) {
     thread_ = std::thread([this] { run(); });
     std::unique_lock lock(mutex_);
@@ -131,7 +135,7 @@ bool CommunicationThread::isDone(const Operation& operation) const {
 void CommunicationThread::run() {
   try {
     initialize();
-  } catch (const EngineError& error) {
+  } catch (const std::exception& error) {  // EngineError, or no memory
     const std::lock_guard lock(mutex_);
     failure_ = error.what();
     finished_.notify_all();
@@ -171,7 +175,10 @@ void CommunicationThread::initialize() {
                       "this MPI was built without support for threads (MPI_THREAD_FUNNELED)");
   }
   check(MPI_Comm_dup(MPI_COMM_WORLD, &context_.communicator), "make a communicator");
-  check(MPI_Comm_set_errhandler(context_.communicator, MPI_ERRORS_RETURN), "set an error handler");
+  // Open MPI reports what goes wrong while a collective operation runs to the handler of the world.
+  for (const MPI_Comm communicator : {MPI_COMM_WORLD, context_.communicator}) {
+    check(MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN), "set an error handler");
+  }
   check(MPI_Comm_rank(context_.communicator, &context_.world.rank), "ask for the rank");
   check(MPI_Comm_size(context_.communicator, &context_.world.size), "ask for the number of ranks");
   const std::lock_guard lock(mutex_);
@@ -187,8 +194,9 @@ void CommunicationThread::finalize() {
   }
   // The ranks wait for each other here, asleep: MPI_Finalize would keep a core busy.
   MPI_Request barrier = MPI_REQUEST_NULL;
-  int done = MPI_Ibarrier(context_.communicator, &barrier) != MPI_SUCCESS;
-  while (!done && MPI_Test(&barrier, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS) {
+  if (MPI_Ibarrier(context_.communicator, &barrier) != MPI_SUCCESS) return;
+  for (int done = 0; !done;) {
+    if (MPI_Test(&barrier, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return;
     if (!done) std::this_thread::sleep_for(kLongestSleep);
   }
   MPI_Comm_free(&context_.communicator);
@@ -211,7 +219,13 @@ bool CommunicationThread::startQueued(Running& running) {
     }
     any = true;
     next->span.startUs = nowUs();
-    if (step(*next)) running.push_back(std::move(next));
+    try {
+      running.push_back(next);
+    } catch (const std::exception& error) {  // no memory
+      finish(*next, error.what());
+      continue;
+    }
+    if (!step(*next)) running.pop_back();
   }
 }
 
@@ -228,7 +242,21 @@ bool CommunicationThread::progress(Running& running) {
     any = true;
     return !step(*operation);
   });
+  abandonAfterFailure(running);
   return any;
+}
+
+// The ranks are out of step after a failure: what is still under way may never be complete. MPI may go on
+// writing to its memory, which is why the memory of an operation that failed is never freed.
+void CommunicationThread::abandonAfterFailure(Running& running) {
+  std::string failure;
+  {
+    const std::lock_guard lock(mutex_);
+    failure = failure_;
+  }
+  if (failure.empty()) return;
+  for (const auto& operation : running) finish(*operation, failure);
+  running.clear();
 }
 
 // Starts the next stage; false where the operation is over.

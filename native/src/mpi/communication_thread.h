@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "../core/error.h"
 #include "operation.h"
 
 namespace sralign::mpi {
@@ -28,7 +29,7 @@ class CommunicationThread {
   size_t scratchBytes() const;
 
   void start(std::shared_ptr<Operation> operation);
-  // Blocks; throws EngineError (ERR_COMMUNICATION) where it failed.
+  // Blocks; throws EngineError (ERR_COMMUNICATION) where it failed. MPI may still write to its memory then.
   void wait(Operation& operation);
   bool isDone(const Operation& operation) const;
 
@@ -41,8 +42,11 @@ class CommunicationThread {
   void finalize();
   bool startQueued(Running& running);
   bool progress(Running& running);
+  void abandonAfterFailure(Running& running);
   bool step(Operation& operation);
   void finish(Operation& operation, const std::string& error);
+
+  EngineError closedError() const;  // under mutex_
 
   std::mutex lifecycle_;  // held while MPI starts and ends
   State state_ = State::unopened;

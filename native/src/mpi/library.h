@@ -15,7 +15,7 @@ class Collectives;
 namespace sralign::mpi {
 
 // Counts up whenever comm/collectives.h or this file changes what either side assumes of the other.
-constexpr int kLibraryVersion = 1;
+constexpr int kLibraryVersion = 2;
 
 struct World {
   int rank = 0, size = 1;

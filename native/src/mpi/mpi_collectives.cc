@@ -1,5 +1,6 @@
 #include "mpi_collectives.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace sralign::mpi {
@@ -42,6 +43,10 @@ void MpiCollectives::wait(Ticket ticket) {
   const std::shared_ptr<Operation> operation = std::move(found->second);
   pending_.erase(found);
   thread_.wait(*operation);
+}
+
+bool MpiCollectives::isIdle() const {
+  return std::ranges::all_of(pending_, [&](const auto& entry) { return thread_.isDone(*entry.second); });
 }
 
 std::vector<CollectiveSpan> MpiCollectives::takeSpans() {

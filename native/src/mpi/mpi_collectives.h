@@ -18,6 +18,7 @@ class MpiCollectives : public Collectives {
   Ticket broadcast(void* data, size_t bytes, int root) override;
   Ticket barrier() override;
   void wait(Ticket ticket) override;
+  bool isIdle() const override;
   std::vector<CollectiveSpan> takeSpans() override;
 
  private:

@@ -62,7 +62,7 @@ function threw(error: Error): void {
   failWorld(error.stack ?? String(error), 1);
 }
 
-/** A process that ends without `leaveWorld` would wait at its end for operations that no other rank finishes. */
+/** A process that ends without `leaveWorld`: the others would only see that it is gone. */
 function endedEarly(exitCode: number): void {
   failWorld(`The process ended before the job was over, with exit code ${exitCode}.`, exitCode || 1);
 }
