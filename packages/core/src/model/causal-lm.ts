@@ -63,6 +63,21 @@ export abstract class CausalLM {
     this.sines.dispose();
   }
 
+  /** Embedding and blocks, each with the parameters of its unit; those of the output stay from here on. */
+  protected stack(
+    graph: Graph,
+    embed: () => Variable,
+    blocks: readonly ((graph: Graph, x: Variable) => Variable)[],
+  ): Variable {
+    const [first, ...visits] = this.units.visits;
+    let x = graph.within(first!, embed);
+    for (const [index, block] of blocks.entries()) {
+      x = graph.within(visits[index]!, () => graph.block(x, block));
+    }
+    graph.enter(visits.at(-1)!);
+    return x;
+  }
+
   protected attention(graph: Graph, qkv: Variable, input: ModelInput, layer: number): Variable {
     const rotary: RotaryInput = { positions: input.positions, cosines: this.cosines, sines: this.sines };
     const { heads, window } = this.spec;

@@ -105,17 +105,11 @@ export class GptNeox extends CausalLM {
       return linear(graph, gelu(graph, up, geluKind), layer.down, layer.downBias);
     };
 
-    const [first, ...visits] = this.units.visits;
-    const last = visits.pop()!;
-    let x = graph.within(first!, () => embedding(graph, input.tokens, this.embedding));
-    for (const [index, layer] of this.layers.entries()) {
-      const block = (graph: Graph, x: Variable): Variable => {
-        const y = residual(graph, x, attend(graph, x, layer, index));
-        return residual(graph, y, feedForward(graph, this.spec.parallelResidual ? x : y, layer));
-      };
-      x = graph.within(visits[index]!, () => graph.block(x, block));
-    }
-    graph.enter(last);
+    const blocks = this.layers.map((layer, index) => (graph: Graph, x: Variable): Variable => {
+      const y = residual(graph, x, attend(graph, x, layer, index));
+      return residual(graph, y, feedForward(graph, this.spec.parallelResidual ? x : y, layer));
+    });
+    const x = this.stack(graph, () => embedding(graph, input.tokens, this.embedding), blocks);
     return norm(graph, x, this.finalNorm, this.computeType);
   }
 }
