@@ -42,6 +42,7 @@ test('every operation is in the table', () => {
     'cpuInfo',
     'cudaInfo',
     'currentDevice',
+    'isMpiBuilt',
     'memory',
     'ncclId',
     'openMpi',
