@@ -1,5 +1,5 @@
 // One rank: a training step of a model of random weights; rank 0 prints what every rank has before and after, in bytes.
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { joinWorld, leaveWorld, loadModel, PreferenceTrainer, worldCommunicator } from '@sralign/core';
@@ -23,6 +23,7 @@ const spec = {
 };
 writeFileSync(join(folder, 'config.json'), JSON.stringify(spec));
 const model = await loadModel(folder, { dtype, randomSeed: 1, sharding: { communicator, sharding } });
+rmSync(folder, { recursive: true });
 const trainer = new PreferenceTrainer(model, new Int32Array(0), {
   ...{
     method: 'dpo',
