@@ -24,6 +24,7 @@ void multiplyF32(bool transposeA, bool transposeB, int64_t m, int64_t n, int64_t
                  int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
   const dnnl_status_t status =
       dnnl_sgemm(transposeA ? 'T' : 'N', transposeB ? 'T' : 'N', m, n, k, 1.0f, a, lda, b, ldb, beta, c, ldc);
+  if (status == dnnl_out_of_memory) throw OutOfMemoryError("oneDNN: out of memory in a matrix product");
   if (status != dnnl_success) {
     throw EngineError("ERR_ONEDNN", "oneDNN refused a matrix product of " + std::to_string(m) + " x " +
                                         std::to_string(n) + " x " + std::to_string(k) + " (status " +
@@ -128,6 +129,9 @@ void multiplyBf16(const MatmulArgs& args) {
     product.primitive.execute(cache.stream(), arguments);
     cache.stream().wait();
   } catch (const dnnl::error& error) {
+    if (error.status == dnnl_out_of_memory) {
+      throw OutOfMemoryError("oneDNN: out of memory in a bf16 matrix product");
+    }
     throw EngineError("ERR_ONEDNN", std::string("oneDNN bf16 matrix product: ") + error.what());
   }
 }
