@@ -4,7 +4,7 @@
  *   npm run bench:scaling -- [--model pythia-70m|pythia-14m|llama-60m] [--dtype f32|bf16] [--sharding full|gradients|none]
  *                            [--ranks 1,2,3,4] [--threads 1] [--pairs-per-rank 4] [--steps 5] [--step sr-dpo]
  *
- * `efficiency` is the time of one rank's step over that of N ranks. Once ranks x threads exceed the cores, ranks share
+ * `efficiency` is the time of a step of the first of --ranks over that of N ranks. Once ranks x threads exceed the cores, ranks share
  * them and `perCore` tells more: efficiency x ranks x threads / cores.
  */
 import { spawnSync } from 'node:child_process';

@@ -54,7 +54,12 @@ async function train(device: string, dtype: string, ranks = 1, sharding = 'full'
       env: {
         ...process.env,
         ...(ranks > 1 && {
-          ...{ RANK: `${rank}`, WORLD_SIZE: `${ranks}`, LOCAL_RANK: `${rank}`, CUDA_VISIBLE_DEVICES: '0' },
+          ...{
+            RANK: `${rank}`,
+            WORLD_SIZE: `${ranks}`,
+            LOCAL_RANK: `${rank}`,
+            CUDA_VISIBLE_DEVICES: `${rank}`,
+          },
           ...{ MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${port}` },
         }),
       },

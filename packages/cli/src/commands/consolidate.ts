@@ -10,7 +10,7 @@ export function consolidateCommand(): Command {
         'f32. Needs the memory of one tensor.',
     )
     .argument('<checkpoint>', 'folder of a checkpoint, with the shards of all ranks')
-    .argument('<out>', 'folder to write; it must be empty or not exist')
+    .argument('<out>', 'folder to write; it must not exist')
     .addHelpText(
       'after',
       examples(

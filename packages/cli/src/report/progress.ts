@@ -77,10 +77,7 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         line(`checkpoint ${event.folder}`);
         break;
       case 'trace':
-        line(
-          `trace ${event.file}: ranks waited ${duration(event.waitingMs / 1000)} for ` +
-            `${duration(event.communicationMs / 1000)} of communication (${(100 * event.hidden).toFixed(0)} % hidden)`,
-        );
+        line(`trace ${event.file}${event.hidden === null ? '' : overlap(event, event.hidden)}`);
         break;
       case 'end':
         if (open) stream.write('\n');
@@ -88,6 +85,14 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         break;
     }
   };
+}
+
+function overlap(
+  { waitingMs, communicationMs }: Record<'waitingMs' | 'communicationMs', number>,
+  hidden: number,
+): string {
+  const [waited, communicated] = [waitingMs, communicationMs].map(ms => duration(ms / 1000));
+  return `: ranks waited ${waited} for ${communicated} of communication (${(100 * hidden).toFixed(0)} % hidden)`;
 }
 
 /** "node-1, node-2"; more than four are counted. */

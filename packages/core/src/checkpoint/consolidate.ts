@@ -1,8 +1,7 @@
 /** From a sharded checkpoint to a model folder, without building the model: the files are read and written as bytes. */
-import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { CheckpointError } from '../errors.js';
-import { exists, systemErrorCode } from '../files.js';
+import { exists } from '../files.js';
 import { INDEX_FILE, SINGLE_FILE } from '../hf/safetensors.js';
 import { type TensorToWrite, writeModelWeights } from '../hf/safetensors-writer.js';
 import { MAX_SHARD_BYTES, writeModelCompanions } from '../model/save.js';
@@ -16,13 +15,15 @@ import { writeFolder } from './commit.js';
  * is in memory at a time.
  *
  * @param checkpoint a folder with the shards of all ranks
- * @param out a folder that does not exist, or is empty
- * @throws CheckpointError when `checkpoint` is not sharded or damaged, or `out` holds something; RunError when the disk
+ * @param out a folder that does not exist
+ * @throws CheckpointError when `checkpoint` is not sharded or damaged, or `out` exists; RunError when the disk
  *   refuses
  */
 export async function consolidate(checkpoint: string, out: string): Promise<void> {
   await checkSharded(checkpoint);
-  await checkEmpty(out);
+  if (await exists(out)) {
+    throw new CheckpointError('The output folder exists already.', { file: out, hint: 'Choose a new one.' });
+  }
   const { weights, checkAll } = openShards(checkpoint, await readShardsFile(checkpoint));
   await checkAll();
   const tensors = [...weights.values()].map(
@@ -48,20 +49,5 @@ async function checkSharded(folder: string): Promise<void> {
   throw new CheckpointError(`It is no sharded checkpoint: it has no ${SHARDS_FILE}.`, {
     file: folder,
     hint: 'Give a folder such as RUN/checkpoints/step-000100.',
-  });
-}
-
-async function checkEmpty(folder: string): Promise<void> {
-  const names = await readdir(folder).catch(error => {
-    if (systemErrorCode(error) === 'ENOENT') return [];
-    throw new CheckpointError(`The output folder cannot be used (${(error as Error).message}).`, {
-      file: folder,
-      cause: error,
-    });
-  });
-  if (names.length === 0) return;
-  throw new CheckpointError(`The output folder is not empty: it holds "${names[0]}".`, {
-    file: folder,
-    hint: 'Choose another one.',
   });
 }

@@ -29,15 +29,16 @@ interface TraceEvent {
 }
 
 /** Rows of a rank. */
-const [COMPUTING, COMMUNICATING] = [0, 1];
+const COMPUTING = 0;
+const COMMUNICATING = 1;
 
 /** What the passes of all ranks waited for, of all that was communicated. */
 export interface Overlap {
-  /** Time the communication was under way, summed over ranks; 0 where the device does not tell. */
+  /** Time the communication was under way, summed over ranks; 0 where the device does not tell (GPUs). */
   readonly communicationMs: number;
   readonly waitingMs: number;
-  /** 1 - waiting / communication. */
-  readonly hidden: number;
+  /** 1 - waiting / communication; null where the device does not tell. */
+  readonly hidden: number | null;
 }
 
 export class TraceRecorder implements Trace {
@@ -53,13 +54,13 @@ export class TraceRecorder implements Trace {
 
   end(): void {
     const { name, category, startUs } = this.open.pop()!;
-    this.record(name, category, startUs, nowUs(), COMPUTING!);
+    this.record(name, category, startUs, nowUs(), COMPUTING);
   }
 
   waiting(name: string, body: () => void): void {
     const startUs = nowUs();
     body();
-    this.record(`wait for ${name}`, 'waiting', startUs, nowUs(), COMPUTING!);
+    this.record(`wait for ${name}`, 'waiting', startUs, nowUs(), COMPUTING);
   }
 
   /** Takes over what the communicator has done since the last call. */
@@ -86,12 +87,12 @@ export class TraceRecorder implements Trace {
     return {
       communicationMs,
       waitingMs,
-      hidden: communicationMs === 0 ? 0 : 1 - waitingMs / communicationMs,
+      hidden: communicationMs === 0 ? null : 1 - waitingMs / communicationMs,
     };
   }
 
   private communicated({ name, startUs, endUs, bytes }: CollectiveSpan): void {
-    this.record(name, 'communication', startUs, endUs, COMMUNICATING!, { bytes });
+    this.record(name, 'communication', startUs, endUs, COMMUNICATING, { bytes });
   }
 
   private record(

@@ -38,6 +38,7 @@ export async function prepareSources(config: Config, communicator: Communicator)
   const { modelFolder, tokenizerFolder } = folders;
   const spec = await readModelSpec(modelFolder);
   const tokenizer = await loadTokenizer(tokenizerFolder);
+  const allReports: ReadReport[] = [];
   const encode = async (files: readonly string[], maxPairs: number | null): Promise<EncodedDataset> => {
     const { rows, reports } = await readPreferenceRows([...files], config.data.format);
     const kept = maxPairs === null ? rows : rows.slice(0, maxPairs);
@@ -55,7 +56,6 @@ export async function prepareSources(config: Config, communicator: Communicator)
     checkTokens(dataset, spec.vocabularySize, spec.maxPositions, modelFolder);
     return dataset;
   };
-  const allReports: ReadReport[] = [];
   const train = await encode(config.data.train, config.data.maxTrainPairs);
   const evaluation =
     config.data.eval.length === 0 ? null : await encode(config.data.eval, config.data.maxEvalPairs);

@@ -8,6 +8,7 @@ import { latestCheckpoint } from '../checkpoint/run-folder.js';
 import { parseConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { CheckpointError } from '../errors.js';
+import { systemErrorCode } from '../files.js';
 import { readTrainerState, type TrainerState } from './state.js';
 
 export interface ResumedFrom {
@@ -31,24 +32,42 @@ export async function findCheckpoint(
 async function readCheckpoint(config: Config): Promise<ResumedFrom | null> {
   const folder = config.output.folder;
   const file = join(folder, 'config.yaml');
-  const saved = await readFile(file, 'utf8').catch(() => null);
-  if (saved === null) {
-    throw new CheckpointError('There is no run to resume in this folder.', {
-      file: folder,
-      field: 'output.folder',
-      hint: 'Start it without --resume.',
-    });
-  }
-  checkResumable(parse(saved), config, file);
+  const saved = await readFile(file, 'utf8').catch((cause: Error) => {
+    const none = systemErrorCode(cause) === 'ENOENT';
+    throw none
+      ? new CheckpointError('There is no run to resume in this folder.', {
+          file: folder,
+          field: 'output.folder',
+          hint: 'Start it without --resume.',
+        })
+      : new CheckpointError(`It cannot be read (${cause.message}).`, { file, cause });
+  });
+  checkResumable(parseSaved(saved, file), config, file);
   const checkpoint = await latestCheckpoint(folder);
   return checkpoint && { folder: checkpoint.folder, state: await readTrainerState(checkpoint.folder) };
 }
 
-/** Settings that may change between a run and its continuation: they do not alter the steps that both do. */
-const CHANGEABLE: readonly string[] = ['output', 'logging', 'checkpoint', 'evaluation', 'reference'];
-const CHANGEABLE_TRAINING: readonly string[] = [
-  ...['maxSteps', 'epochs', 'device', 'threads', 'activationCheckpointing', 'sharding'],
+function parseSaved(text: string, file: string): unknown {
+  try {
+    return parse(text);
+  } catch (cause) {
+    throw new CheckpointError(`The configuration of the run is damaged: ${(cause as Error).message}`, {
+      file,
+      cause,
+      hint: 'Put the configuration that the run was started with in its place.',
+    });
+  }
+}
+
+/** Sections and keys that may change between a run and its continuation: they do not alter the steps that both do. */
+const CHANGEABLE: readonly string[] = [
+  ...['output', 'logging', 'checkpoint', 'evaluation'],
+  ...['reference.cacheFolder', 'reference.verifyPairs'],
+  ...['training.device', 'training.threads', 'training.activationCheckpointing', 'training.sharding'],
 ];
+
+/** The end of the run, towards which a learning rate that is not constant falls. */
+const LENGTH: readonly string[] = ['training.maxSteps', 'training.epochs'];
 
 /**
  * Refuses to resume under settings that would make another run of it.
@@ -60,10 +79,11 @@ function checkResumable(saved: unknown, config: Config, file: string): void {
   const before = parseConfig(saved, file) as unknown as Record<string, Record<string, unknown>>;
   const now = config as unknown as Record<string, Record<string, unknown>>;
   for (const section of Object.keys(now)) {
-    if (CHANGEABLE.includes(section)) continue;
     const keys = typeof now[section] === 'object' ? Object.keys(now[section]) : [null];
     for (const key of keys) {
-      if (section === 'training' && key !== null && CHANGEABLE_TRAINING.includes(key)) continue;
+      const path = key === null ? section : `${section}.${key}`;
+      if (CHANGEABLE.includes(section) || CHANGEABLE.includes(path)) continue;
+      if (LENGTH.includes(path) && config.schedule.name === 'constant') continue;
       const was = key === null ? before[section] : before[section]?.[key];
       const is = key === null ? now[section] : now[section]![key];
       if (isDeepStrictEqual(was, is)) continue;
@@ -71,7 +91,7 @@ function checkResumable(saved: unknown, config: Config, file: string): void {
         `The run was started with ${JSON.stringify(was)}, but now it is ${JSON.stringify(is)}.`,
         {
           file,
-          field: key === null ? section : `${section}.${key}`,
+          field: path,
           hint: 'Resume with the settings of the run, or start a new one in another output.folder.',
         },
       );

@@ -137,14 +137,11 @@ export async function loadOptimizerState(
   communicator: Communicator = SOLO,
 ): Promise<void> {
   const saved = await (await openCheckpoint(folder, communicator)).moments();
-  for (const moment of new Set(optimizer.moments.map(({ name }) => name))) {
-    const tensors = new Map(
-      optimizer.moments.filter(({ name }) => name === moment).map(({ flat, tensor }) => [flat, tensor]),
-    );
+  for (const { name: moment, flat, tensor } of optimizer.moments) {
     await fillShards(
-      [...tensors.keys()],
+      [flat],
       name => savedMoment(`${moment}.${name}`, saved, folder),
-      flat => tensors.get(flat)!,
+      () => tensor,
     );
   }
   optimizer.steps = step;

@@ -147,6 +147,15 @@ describe('train', () => {
     await expect(train(config(run, { loss: { beta: 0.2 } }), { resume: true })).rejects.toThrow(
       /config\.yaml, field "loss\.beta".*0\.1.*0\.2/s,
     );
+    const changed = (changes: Record<string, Record<string, unknown>>): Promise<unknown> =>
+      train(config(run, { training: { maxSteps: 2, batchPairs: 4 }, ...changes }), { resume: true });
+    // Every later step would have another loss, and with a falling learning rate every step another rate.
+    await expect(changed({ reference: { model: 'other' } })).rejects.toThrow(/field "reference\.model"/);
+    await expect(changed({ training: { maxSteps: 3, batchPairs: 4 } })).rejects.toThrow(
+      /field "training\.maxSteps"/,
+    );
+    await writeFile(join(run, 'config.yaml'), 'method: [');
+    await expect(changed({})).rejects.toThrow(/config\.yaml: The configuration of the run is damaged/);
     await expect(train(config(run))).rejects.toThrow(/--resume/);
     await expect(train(config(join(folder.path, 'none')), { resume: true })).rejects.toThrow(
       /no run to resume/,
