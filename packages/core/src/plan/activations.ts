@@ -22,7 +22,7 @@ import type { ModelSpec } from '../model/spec.js';
 import type { PackedShape } from './lengths.js';
 import { widths } from './units.js';
 
-export interface TokenBytes {
+interface TokenBytes {
   /** S. */
   readonly savedByBlock: number;
   /** X. */

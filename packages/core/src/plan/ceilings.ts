@@ -2,7 +2,7 @@
 import { add, type DType, Scope, synchronize, Tensor } from '@sralign/native';
 import { measureMatmulFlops } from '../train/flops.js';
 
-export interface MeasuredCeilings {
+interface MeasuredCeilings {
   readonly flopsPerSecond: number;
   readonly memoryBytesPerSecond: number;
 }

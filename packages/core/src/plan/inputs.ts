@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
+import { ModelError } from '../errors.js';
 import { exists } from '../files.js';
 import { resolveModelFolder } from '../hf/hub.js';
 import { readModelSpec } from '../model/load.js';
@@ -17,9 +18,10 @@ export interface PlanInputs {
   readonly spec: ModelSpec;
   /** Where the spec is from, for people. */
   readonly modelSource: string;
-  /** Time is planned for their mean, and memory for `longest`, longest first. */
-  readonly pairs: readonly PairLengths[];
-  readonly longest: readonly PairLengths[];
+  /** Time is planned for their mean. */
+  readonly timePairs: readonly PairLengths[];
+  /** Memory is planned for the longest of them, which depends on what a pass packs. */
+  readonly memoryPairs: readonly PairLengths[];
   /** Tokens of the p that all pairs share. */
   readonly sharedTokens: number;
   /** Where the lengths are from, for people. */
@@ -39,7 +41,7 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
   const modelSource = spare ? `${join(folder, 'config.json')}, because ${path} is not here` : path;
   const found = await Promise.all(config.data.train.map(exists));
   const missing = config.data.train.filter((_, index) => !found[index]);
-  const tokenizerFolder = tokenizer ?? folder;
+  const tokenizerFolder = tokenizer === null ? folder : await localTokenizerFolder(tokenizer, revision);
   if (missing.length > 0 || !(await exists(join(tokenizerFolder, 'tokenizer.json')))) {
     const absent = missing[0] ?? join(tokenizerFolder, 'tokenizer.json');
     return { spec, modelSource, ...assumedLengths(config, absent) };
@@ -54,17 +56,26 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
     return { spec, modelSource, ...assumedLengths(config, 'a pair that is not dropped') };
   }
   const pairs = dataset.pairs.map(lengthsOf);
-  const tokens = ({ prompt, chosen, rejected }: PairLengths): number => prompt + chosen + rejected;
   return {
     spec,
     modelSource,
-    pairs,
-    longest: [...pairs].sort((a, b) => tokens(b) - tokens(a)),
+    timePairs: pairs,
+    memoryPairs: pairs,
     sharedTokens: dataset.sharedAugmentation.length,
     lengthsSource:
       `the first ${dataset.pairs.length.toLocaleString('en-US')} pairs of data.train: ` +
       'time for their mean, memory for the longest of them in one microbatch',
   };
+}
+
+/** Where model.tokenizer is on this machine, in the hub cache too; itself where it is not: a plan downloads no tokenizer. */
+async function localTokenizerFolder(tokenizer: string, revision: string): Promise<string> {
+  try {
+    return await resolveModelFolder(tokenizer, revision, { weights: false, offline: true });
+  } catch (cause) {
+    if (!(cause instanceof ModelError)) throw cause;
+    return tokenizer;
+  }
 }
 
 /**
@@ -74,7 +85,7 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
 function assumedLengths(
   { tokens, augmentation, data }: Config,
   missing: string,
-): Pick<PlanInputs, 'pairs' | 'longest' | 'sharedTokens' | 'lengthsSource'> {
+): Pick<PlanInputs, 'timePairs' | 'memoryPairs' | 'sharedTokens' | 'lengthsSource'> {
   const ofChats = data.format === 'conversational' || data.format === 'ultrafeedback';
   const inside = (augmentation.placement ?? (ofChats ? 'last-user-turn' : 'prompt')) === 'last-user-turn';
   const pairOf = (prompt: number): PairLengths => {
@@ -84,8 +95,8 @@ function assumedLengths(
   };
   const [usual, longest] = [pairOf(tokens.maxPromptTokens), pairOf(2)];
   return {
-    pairs: [usual],
-    longest: [longest],
+    timePairs: [usual],
+    memoryPairs: [longest],
     sharedTokens: inside ? 0 : augmentation.maxTokens,
     lengthsSource:
       `at the limits, because ${missing} is not here: time for a prompt of ${usual.prompt} and answers of ` +

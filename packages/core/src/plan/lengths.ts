@@ -79,6 +79,12 @@ export function packedShape(
   };
 }
 
+/** The pairs, first those of which a view packs most tokens. */
+export function longestFirst(pairs: readonly PairLengths[], view: View, answers: Answers): PairLengths[] {
+  const tokens = new Map(pairs.map(pair => [pair, packedShape([pair], view, answers, 0, 0).tokens]));
+  return [...pairs].sort((a, b) => tokens.get(b)! - tokens.get(a)!);
+}
+
 /** The shape of a batch of `count` average pairs; `count` need not be whole. */
 export function meanShape(
   pairs: readonly PairLengths[],

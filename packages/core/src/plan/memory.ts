@@ -33,12 +33,12 @@ import {
 } from './activations.js';
 import { headGroups, type PackedShape } from './lengths.js';
 import {
-  elementsOf,
   everyUnit,
   gatheredBytes,
   gradientBytes,
   largestFlat,
   type UnitSizes,
+  unitElements,
   unitSizes,
 } from './units.js';
 import { type WorkspaceOptions, workspaceBytes } from './workspace.js';
@@ -141,7 +141,7 @@ function residentBytes(
   const units = everyUnit(sizes);
   const total = (count: (unit: (typeof units)[number]) => number): number =>
     units.reduce((sum, unit) => sum + count(unit), 0);
-  const elements = total(elementsOf);
+  const elements = total(unitElements);
   const rounded = total(({ bf16, both }) => bf16 + both);
   const wholeValues = options.sharding === 'gradients' && shards > 1;
   const moments = options.optimizer === 'adamw' ? 2 : 1;

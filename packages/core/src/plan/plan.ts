@@ -1,6 +1,6 @@
 /** The plan of a run: what it takes of a rank's memory and how long a step lasts, and what else would fit. */
 import { cpuInfo, threads } from '@sralign/native';
-import type { View } from '../batch/pack.js';
+import type { Answers, View } from '../batch/pack.js';
 import type { Config } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 import { isRefined } from '../loss/preference.js';
@@ -8,10 +8,10 @@ import { SHARDINGS, type Sharding } from '../shard/unit.js';
 import { configureCompute } from '../train/prepare.js';
 import { measureCeilings } from './ceilings.js';
 import { type PlanInputs, readPlanInputs } from './inputs.js';
-import { meanShape, type PackedShape, packedShape } from './lengths.js';
+import { longestFirst, meanShape, type PackedShape, packedShape } from './lengths.js';
 import { type MemoryOptions, type MemoryPlan, planMemory } from './memory.js';
 import { type Ceilings, planStep, type StepPlan } from './step.js';
-import { elementsOf, everyUnit, unitSizes } from './units.js';
+import { parameterCount } from './units.js';
 
 /**
  * Shares of the products' peak that steps reach, all but the optimizer counted: on the CPU the means of what the steps
@@ -45,6 +45,8 @@ export interface Alternative {
   /** The largest that fits, with its memory and step; null: none. */
   readonly largest: {
     readonly microbatchPairs: number;
+    /** The training.microbatchPairs that stands for it: null where the number itself does not divide the batch. */
+    readonly setting: number | null;
     readonly totalBytes: number;
     readonly stepSeconds: number;
   } | null;
@@ -82,17 +84,19 @@ export async function planRun(config: Config, request: PlanRequest): Promise<Run
   const pairsOfRank = Math.ceil(batchPairs / request.worldSize);
   const microbatchPairs = Math.min(config.training.microbatchPairs ?? pairsOfRank, pairsOfRank);
 
-  const planned = (options: Way): { memory: MemoryPlan; step: StepPlan } => {
-    const memory = planMemory(inputs.spec, optionsOf(config, request, inputs, options, 'longest'));
-    const step = planStep(inputs.spec, optionsOf(config, request, inputs, options, 'mean'), ceilings);
+  const shapes = shapesOf(config, inputs);
+  const planned = (way: Way): { memory: MemoryPlan; step: StepPlan } => {
+    const memory = planMemory(inputs.spec, optionsOf(config, request, way, shapes, 'longest'));
+    const step = planStep(inputs.spec, optionsOf(config, request, way, shapes, 'mean'), ceilings);
     return { memory, step };
   };
   const fits = (bytes: number): boolean => bytes <= request.memoryBytes;
   const { memory, step } = planned({ sharding, activationCheckpointing, microbatchPairs });
 
-  // A configuration asks for microbatches that divide the batch.
+  // A configuration asks for microbatches that divide the batch; null is all pairs of a rank, whatever they are.
+  const divides = (size: number): boolean => batchPairs % size === 0;
   const sizes = Array.from({ length: pairsOfRank }, (_, index) => pairsOfRank - index).filter(
-    size => size === pairsOfRank || batchPairs % size === 0,
+    size => size === pairsOfRank || divides(size),
   );
   // One rank has nobody to share with.
   const shardings = request.worldSize === 1 ? [sharding] : SHARDINGS;
@@ -112,6 +116,7 @@ export async function planRun(config: Config, request: PlanRequest): Promise<Run
             ? null
             : {
                 microbatchPairs: largest.size,
+                setting: divides(largest.size) ? largest.size : null,
                 totalBytes: largest.memory.totalBytes,
                 stepSeconds: largest.step.stepSeconds,
               },
@@ -121,8 +126,7 @@ export async function planRun(config: Config, request: PlanRequest): Promise<Run
   return {
     worldSize: request.worldSize,
     memoryBytes: request.memoryBytes,
-    // Without the padding of the shards.
-    parameters: everyUnit(unitSizes(inputs.spec, dtype, 1)).reduce((sum, unit) => sum + elementsOf(unit), 0),
+    parameters: parameterCount(inputs.spec),
     sharding,
     dtype,
     activationCheckpointing,
@@ -150,25 +154,38 @@ interface Way {
   readonly microbatchPairs: number;
 }
 
+/** The shape of a batch of `count` pairs in a view. */
+type ShapeOf = (view: View, count: number) => PackedShape;
+type Shapes = Readonly<Record<'longest' | 'mean', ShapeOf>>;
+
+function shapesOf({ method }: Config, inputs: PlanInputs): Shapes {
+  const { spec, timePairs, memoryPairs, sharedTokens } = inputs;
+  const answers: Answers = method === 'sft' ? 'chosen' : 'both';
+  const sorted = {
+    plain: longestFirst(memoryPairs, 'plain', answers),
+    augmented: longestFirst(memoryPairs, 'augmented', answers),
+  };
+  return {
+    longest: (view, count) => {
+      // The same pairs again where there are fewer.
+      const pairs = sorted[view];
+      const batch = Array.from({ length: count }, (_, index) => pairs[index % pairs.length]!);
+      return packedShape(batch, view, answers, sharedTokens, spec.window);
+    },
+    mean: (view, count) => meanShape(timePairs, count, view, answers, sharedTokens, spec.window),
+  };
+}
+
 function optionsOf(
   { method, training, optimizer, data, evaluation }: Config,
   { worldSize }: PlanRequest,
-  { spec, pairs, longest, sharedTokens }: PlanInputs,
   way: Way,
+  shapes: Shapes,
   which: 'longest' | 'mean',
 ): MemoryOptions {
-  const answers = method === 'sft' ? 'chosen' : 'both';
   const pairsOfRank = Math.ceil(training.batchPairs / worldSize);
   const microbatches = Math.ceil(pairsOfRank / way.microbatchPairs);
-  const longestShape = (view: View, count: number): PackedShape => {
-    // The same pairs again where there are fewer.
-    const batch = Array.from({ length: count }, (_, index) => longest[index % longest.length]!);
-    return packedShape(batch, view, answers, sharedTokens, spec.window);
-  };
-  const shape = (view: View): PackedShape =>
-    which === 'longest'
-      ? longestShape(view, way.microbatchPairs)
-      : meanShape(pairs, pairsOfRank / microbatches, view, answers, sharedTokens, spec.window);
+  const count = which === 'longest' ? way.microbatchPairs : pairsOfRank / microbatches;
   const evaluated = Math.min(evaluation.batchPairs, data.maxEvalPairs ?? evaluation.batchPairs);
   return {
     ...way,
@@ -176,10 +193,10 @@ function optionsOf(
     optimizer: optimizer.name,
     worldSize,
     microbatches,
-    plain: shape('plain'),
-    augmented: isRefined(method) ? shape('augmented') : null,
+    plain: shapes[which]('plain', count),
+    augmented: isRefined(method) ? shapes[which]('augmented', count) : null,
     evaluation:
-      data.eval.length === 0 ? null : longestShape(method === 'sft' ? 'plain' : 'augmented', evaluated),
+      data.eval.length === 0 ? null : shapes.longest(method === 'sft' ? 'plain' : 'augmented', evaluated),
     device: training.device === 'cpu' ? 'cpu' : 'cuda',
     threads: training.threads ?? threads(),
     nativeBf16: cpuInfo().nativeBf16,
@@ -190,34 +207,36 @@ function ceilingsOf(
   { training }: Config,
   { ceilings: given = {} }: PlanRequest,
 ): { ceilings: Ceilings; origins: string[] } {
-  const { flopsPerSecond, memoryBytesPerSecond, linkBytesPerSecond, efficiency } = given;
+  const { flopsPerSecond, memoryBytesPerSecond, linkBytesPerSecond } = given;
+  const efficiency = efficiencyOf(training, given);
   const measured =
     flopsPerSecond === undefined || memoryBytesPerSecond === undefined ? measuredHere(training) : null;
   const ceilings = {
     flopsPerSecond: flopsPerSecond ?? measured!.flopsPerSecond,
     memoryBytesPerSecond: memoryBytesPerSecond ?? measured!.memoryBytesPerSecond,
     linkBytesPerSecond: linkBytesPerSecond ?? null,
-    efficiency:
-      efficiency ??
-      (flopsPerSecond === undefined && training.device === 'cpu'
-        ? MEASURED_EFFICIENCY[training.dtype]
-        : ASSUMED_EFFICIENCY),
+    efficiency: efficiency.value,
   };
   const origin = (value: number | undefined): string => (value === undefined ? 'measured here' : 'given');
-  const share =
-    efficiency !== undefined
-      ? 'given'
-      : flopsPerSecond === undefined && training.device === 'cpu'
-        ? 'measured on a CPU (docs/performance.md)'
-        : 'assumed, not measured';
   return {
     ceilings,
     origins: [
       `products: ${short(ceilings.flopsPerSecond / 1e12)} TFLOP/s, ${origin(flopsPerSecond)}, ` +
-        `of which a step reaches ${ceilings.efficiency}, ${share}`,
+        `of which a step reaches ${efficiency.value}, ${efficiency.origin}`,
       `memory: ${short(ceilings.memoryBytesPerSecond / 1e9)} GB/s, ${origin(memoryBytesPerSecond)}`,
     ],
   };
+}
+
+/** @returns the share of the products that a step reaches, and where that is from, for people */
+function efficiencyOf(
+  { device, dtype }: Config['training'],
+  { efficiency, flopsPerSecond }: NonNullable<PlanRequest['ceilings']>,
+): { value: number; origin: string } {
+  if (efficiency !== undefined) return { value: efficiency, origin: 'given' };
+  return flopsPerSecond === undefined && device === 'cpu'
+    ? { value: MEASURED_EFFICIENCY[dtype], origin: 'measured on a CPU (docs/performance.md)' }
+    : { value: ASSUMED_EFFICIENCY, origin: 'assumed, not measured' };
 }
 
 function measuredHere(training: Config['training']): ReturnType<typeof measureCeilings> {

@@ -27,12 +27,12 @@ import { blockFlops, headFlops } from '../train/flops.js';
 import type { PackedShape } from './lengths.js';
 import type { MemoryOptions } from './memory.js';
 import {
-  elementsOf,
   everyUnit,
   gatheredBytes,
   gradientBytes,
   type UnitSize,
   type UnitSizes,
+  unitElements,
   unitSizes,
   widths,
 } from './units.js';
@@ -189,7 +189,7 @@ function trafficOf(sizes: UnitSizes, sharding: Sharding, worldSize: number): Tra
 function optimizerBytes(sizes: UnitSizes, optimizer: 'rmsprop' | 'adamw', shards: number): number {
   const moments = optimizer === 'adamw' ? 2 : 1;
   const ofUnit = (unit: UnitSize): number => {
-    const update = elementsOf(unit) * 4 * (4 + 2 * moments) + 2 * (unit.bf16 + unit.both);
+    const update = unitElements(unit) * 4 * (4 + 2 * moments) + 2 * (unit.bf16 + unit.both);
     return update / shards + gradientBytes(unit);
   };
   return everyUnit(sizes).reduce((sum, unit) => sum + ofUnit(unit), 0);

@@ -4,6 +4,7 @@
  */
 import type { DType } from '@sralign/native';
 import type { ModelSpec } from '../model/spec.js';
+import { ALIGNMENT, roundUp } from '../shard/flat.js';
 
 /** Elements of a unit's flat parameters, padding included, by what is gathered of them (shard/flat.ts). */
 export interface UnitSize {
@@ -21,42 +22,58 @@ export interface UnitSizes {
   readonly blocks: number;
 }
 
-/** Elements, as in shard/flat.ts: tensors start at multiples of it, and every shard has a multiple of it. */
-const ALIGNMENT = 64;
-
 /** @param shards parts that every flat is cut into */
 export function unitSizes(spec: ModelSpec, dtype: DType, shards: number): UnitSizes {
-  const { hiddenSize: h, vocabularySize: v, tiedEmbeddings: tied } = spec;
   const flat = (tensors: readonly number[]): number =>
     roundUp(
       tensors.reduce((sum, size) => sum + roundUp(size, ALIGNMENT), 0),
       ALIGNMENT * shards,
     );
-  const unit = (
-    vectors: readonly number[],
-    matrices: readonly number[],
-    table: readonly number[],
-  ): UnitSize =>
+  const unit = ({ vectors, matrices, table }: UnitTensors): UnitSize =>
     dtype === 'f32'
       ? { f32: flat([...vectors, ...matrices, ...table]), bf16: 0, both: 0 }
       : { f32: flat(vectors), bf16: flat(matrices), both: flat(table) };
+  const { embedding, block, head } = unitTensors(spec);
+  return {
+    embedding: unit(embedding),
+    block: unit(block),
+    head: unit(head),
+    tied: spec.tiedEmbeddings,
+    blocks: spec.layers,
+  };
+}
+
+/** Elements of the model's tensors, without any padding. */
+export function parameterCount(spec: ModelSpec): number {
+  const { embedding, block, head } = unitTensors(spec);
+  const count = ({ vectors, matrices, table }: UnitTensors): number =>
+    [...vectors, ...matrices, ...table].reduce((sum, size) => sum + size, 0);
+  return count(embedding) + spec.layers * count(block) + (spec.tiedEmbeddings ? 0 : count(head));
+}
+
+/** Elements of each tensor of a unit, by what is gathered of them in bf16: f32, bf16 and both. */
+interface UnitTensors {
+  readonly vectors: readonly number[];
+  readonly matrices: readonly number[];
+  readonly table: readonly number[];
+}
+
+/** With tied embeddings `embedding` and `head` are the same unit. */
+function unitTensors(spec: ModelSpec): Record<'embedding' | 'block' | 'head', UnitTensors> {
+  const table = spec.vocabularySize * spec.hiddenSize;
   const finalNorm = normVectors(spec);
   const { matrices, vectors } = blockTensors(spec);
-  const block = unit(
-    vectors,
-    matrices.map(([rows, columns]) => rows * columns),
-    [],
-  );
-  const ends = unit(finalNorm, [], [v * h]);
-  return tied
-    ? { embedding: ends, block, head: ends, tied, blocks: spec.layers }
-    : {
-        embedding: unit([v * h], [], []),
-        block,
-        head: unit(finalNorm, [v * h], []),
-        tied,
-        blocks: spec.layers,
-      };
+  const block = { vectors, matrices: matrices.map(([rows, columns]) => rows * columns), table: [] };
+  if (spec.tiedEmbeddings) {
+    const ends = { vectors: finalNorm, matrices: [], table: [table] };
+    return { embedding: ends, block, head: ends };
+  }
+  return {
+    // Looking rows up needs no products, so the table is gathered in f32.
+    embedding: { vectors: [table], matrices: [], table: [] },
+    block,
+    head: { vectors: finalNorm, matrices: [table], table: [] },
+  };
 }
 
 /** Every unit once. */
@@ -66,9 +83,9 @@ export const everyUnit = ({ embedding, block, head, tied, blocks }: UnitSizes): 
   ...(tied ? [] : [head]),
 ];
 
-export const elementsOf = ({ f32, bf16, both }: UnitSize): number => f32 + bf16 + both;
+export const unitElements = ({ f32, bf16, both }: UnitSize): number => f32 + bf16 + both;
 /** Bytes of the unit's whole gradient. */
-export const gradientBytes = (unit: UnitSize): number => 4 * elementsOf(unit);
+export const gradientBytes = (unit: UnitSize): number => 4 * unitElements(unit);
 /** Bytes of the unit while it is gathered. */
 export const gatheredBytes = ({ f32, bf16, both }: UnitSize): number => 4 * f32 + 2 * bf16 + 6 * both;
 /** Elements of the largest flat. */
@@ -97,7 +114,7 @@ export function blockTensors(spec: ModelSpec): {
   };
 }
 
-export interface Widths {
+interface Widths {
   /** heads * headDim */
   readonly attentionWidth: number;
   readonly qkvWidth: number;
@@ -117,5 +134,3 @@ export function widths({ heads, feedForwardSize, activation }: ModelSpec): Width
 /** LayerNorm has weight and bias, RMSNorm a weight. */
 const normVectors = ({ modelType, hiddenSize }: ModelSpec): number[] =>
   modelType === 'gpt_neox' ? [hiddenSize, hiddenSize] : [hiddenSize];
-
-export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;

@@ -6,9 +6,10 @@
  */
 import type { DType } from '@sralign/native';
 import type { ModelSpec } from '../model/spec.js';
+import { roundUp } from '../shard/flat.js';
 import { bytesOf } from './activations.js';
 import type { PackedShape } from './lengths.js';
-import { blockTensors, roundUp, widths } from './units.js';
+import { blockTensors, widths } from './units.js';
 
 export interface WorkspaceOptions {
   readonly spec: ModelSpec;
@@ -38,7 +39,7 @@ const ATTENTION = { rows: 128, keys: 96, lanes: 16 };
 const NORM = { blocks: 64, leastRows: 32 };
 
 /** The buffers, by what needs them: bytes, each the largest use. */
-export type CpuWorkspace = Readonly<
+type CpuWorkspace = Readonly<
   Record<
     | 'hiddenRows'
     | 'hiddenGradients'

@@ -8,7 +8,7 @@ import { cast, Tensor, unscoped } from '@sralign/native';
 import type { Parameter } from '../autograd/parameter.js';
 
 /** Elements; 256 bytes in f32, so that kernels find every tensor and every shard aligned. */
-const ALIGNMENT = 64;
+export const ALIGNMENT = 64;
 
 /** How the values are there while a pass is inside the unit: f32, rounded to bf16 for products, or both. */
 export type Gathered = 'f32' | 'bf16' | 'both';
@@ -35,7 +35,7 @@ export function flatLayout(parameters: readonly Parameter[], shards: number): Fl
   return { entries, size: roundUp(end, ALIGNMENT * shards) };
 }
 
-const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
+export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
 
 /** This rank's part of a flat parameter, for as long as the model lives. */
 export class FlatParameter {

@@ -150,7 +150,9 @@ describe('train', () => {
     const changed = (changes: Record<string, Record<string, unknown>>): Promise<unknown> =>
       train(config(run, { training: { maxSteps: 2, batchPairs: 4 }, ...changes }), { resume: true });
     // Every later step would have another loss, and with a falling learning rate every step another rate.
-    await expect(changed({ reference: { model: 'other' } })).rejects.toThrow(/field "reference\.model"/);
+    await expect(changed({ reference: { model: storiesFolder } })).rejects.toThrow(
+      /field "reference\.model"/,
+    );
     await expect(changed({ training: { maxSteps: 3, batchPairs: 4 } })).rejects.toThrow(
       /field "training\.maxSteps"/,
     );
