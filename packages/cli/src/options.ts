@@ -25,6 +25,14 @@ export const numberBetween =
     return value;
   };
 
+/** A finite number > 0. */
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value)))
+    throw new InvalidArgumentError('It must be a number greater than 0.');
+  return value;
+}
+
 /** `--set key=value`, which train and data preview share: repeatable, collected in order. */
 export const setOption = (): Option =>
   new Option('--set <key=value>', 'set a key of the configuration, as in --set loss.beta=0.05 (repeatable)')

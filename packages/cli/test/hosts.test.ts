@@ -16,11 +16,12 @@ const reason = unavailable();
 const skipped = reason === null ? '' : ` (skipped: ${reason})`;
 const node = (program: string): string[] => [process.execPath, '-e', program];
 
-/** Names of all that could be left of a pair of hosts. */
-const traces = (name: string): string[] => {
+/** Names of all that could be left of a pair of hosts, whose files were in `folder`. */
+const traces = (name: string, folder: string): string[] => {
   const namespaces = lines(spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout);
   const files = [tmpdir(), '/dev/shm'].flatMap(folder => (existsSync(folder) ? readdirSync(folder) : []));
-  return [...namespaces, ...files].filter(text => text.includes(name));
+  const named = [...namespaces, ...files].filter(text => text.includes(name));
+  return existsSync(folder) ? [...named, folder] : named;
 };
 
 describe.skipIf(reason !== null)(`two hosts${skipped}`, () => {
@@ -57,10 +58,12 @@ describe.skipIf(reason !== null)(`two hosts${skipped}`, () => {
   it('leave nothing behind, of a job that goes on neither', async () => {
     let pids: number[] = [];
     let name = '';
+    let folder = '';
     let job: ReturnType<TwoHosts['mpirun']>;
     {
       using hosts = new TwoHosts();
       name = hosts.names[0].slice(0, -2);
+      folder = hosts.folder.path;
       await new Promise<void>(settle => {
         job = hosts.mpirun(1, node("setInterval(() => {}, 1000); console.log('up')"), mpirun => {
           let up = '';
@@ -77,11 +80,12 @@ describe.skipIf(reason !== null)(`two hosts${skipped}`, () => {
       ]);
       hosts.cut();
       pids = hosts.processes();
+      expect(traces(name, folder)).toEqual(expect.arrayContaining([...hosts.names, folder]));
     }
     expect(await job!).toMatchObject({ code: null, stderr: '' });
     expect(pids.length).toBeGreaterThanOrEqual(4); // mpirun, its daemon and the ranks
     expect(pids.filter(pid => existsSync(`/proc/${pid}/exe`))).toEqual([]);
-    expect(traces(name)).toEqual([]);
+    expect(traces(name, folder)).toEqual([]);
   });
 });
 

@@ -46,7 +46,8 @@ export function unavailable(): string | null {
 export class TwoHosts implements Disposable {
   /** Of the hosts, and of their namespaces. mpirun and rank 0 are on the first. */
   readonly names: readonly [string, string];
-  private readonly folder = new TemporaryFolder();
+  /** Of its own files, and of those that mpirun and the ranks share. */
+  readonly folder = new TemporaryFolder();
   private readonly caretaker: ChildProcess;
 
   /** @throws Error with what `ip` says */

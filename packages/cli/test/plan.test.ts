@@ -51,6 +51,22 @@ describe('sralign plan', () => {
     expect(plan.assumptions[0]).toContain(`${RECIPES}/${recipe}/config.json`);
   });
 
+  it('says null for a microbatch that the configuration takes only so', async () => {
+    using folder = new TemporaryFolder();
+    const set = ['--set', 'training.batchPairs=10', '--gpus', '4'];
+    const { stdout } = await sralign(['plan', tinyConfig(folder), '--memory', '1GiB', ...set, ...CEILINGS]);
+    expect(stdout).toMatch(/^full +yes +[\d.]+ MiB +fits +null \(3\) /m);
+  });
+
+  it.each(['0', '-1', 'much', ''])('refuses --tflops "%s"', async tflops => {
+    using folder = new TemporaryFolder();
+    const args = ['plan', tinyConfig(folder), '--memory', '1GiB', `--tflops=${tflops}`];
+    expect(await sralign(args)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('It must be a number greater than 0.'),
+    });
+  });
+
   it('refuses a size without a unit, and asks for the memory', async () => {
     using folder = new TemporaryFolder();
     const config = tinyConfig(folder);

@@ -2,7 +2,7 @@
 import { dirname } from 'node:path';
 import type { Alternative, RunPlan } from '@sralign/core';
 import { Command, InvalidArgumentError } from 'commander';
-import { examples, numberBetween, setOption, wholeNumber } from '../options.js';
+import { examples, numberBetween, positiveNumber, setOption, wholeNumber } from '../options.js';
 import { byteSize, duration, listing, number, table } from '../report/table.js';
 
 interface PlanOptions {
@@ -17,7 +17,6 @@ interface PlanOptions {
 }
 
 export function planCommand(): Command {
-  const positive = numberBetween(Number.MIN_VALUE, Number.POSITIVE_INFINITY);
   return new Command('plan')
     .summary('say what a run takes of memory and time, without running it')
     .description(
@@ -31,9 +30,9 @@ export function planCommand(): Command {
     )
     .option('--gpus <n>', 'ranks: GPUs, or processes on CPUs', wholeNumber(1), 1)
     .requiredOption('--memory <size>', 'memory of a rank, as in 80GiB, 24GB', byteCount)
-    .option('--tflops <n>', 'matrix products of a rank, TFLOP/s in training.dtype', positive)
-    .option('--memory-gb-per-s <n>', 'memory bandwidth of a rank, GB/s', positive)
-    .option('--link-gb-per-s <n>', 'communication of a rank in one direction, GB/s', positive)
+    .option('--tflops <n>', 'matrix products of a rank, TFLOP/s in training.dtype', positiveNumber)
+    .option('--memory-gb-per-s <n>', 'memory bandwidth of a rank, GB/s', positiveNumber)
+    .option('--link-gb-per-s <n>', 'communication of a rank in one direction, GB/s', positiveNumber)
     .option('--efficiency <share>', 'share of the products that a step reaches', numberBetween(0.01, 1))
     .addOption(setOption())
     .option('--json', 'print one JSON object')
@@ -168,7 +167,7 @@ const seconds = (value: number): string => (value < 1 ? `${number(value * 1000)}
 
 function alternativesTable(alternatives: readonly Alternative[]): string {
   return table(
-    ['sharding', 'checkpointing', 'as configured', '', 'most pairs at once', 'memory', 'step'],
+    ['sharding', 'checkpointing', 'as configured', '', 'largest microbatchPairs', 'memory', 'step'],
     alternatives.map(({ sharding, activationCheckpointing, totalBytes, fits, largest }) => [
       sharding,
       activationCheckpointing ? 'yes' : 'no',
@@ -176,7 +175,11 @@ function alternativesTable(alternatives: readonly Alternative[]): string {
       fits ? 'fits' : 'too much',
       ...(largest === null
         ? ['none', '-', '-']
-        : [`${largest.microbatchPairs}`, byteSize(largest.totalBytes), seconds(largest.stepSeconds)]),
+        : [microbatch(largest), byteSize(largest.totalBytes), seconds(largest.stepSeconds)]),
     ]),
   );
 }
+
+/** "4"; "null (3)" where the configuration refuses the number, because it does not divide the batch. */
+const microbatch = ({ setting, microbatchPairs }: NonNullable<Alternative['largest']>): string =>
+  setting === null ? `null (${microbatchPairs})` : `${setting}`;

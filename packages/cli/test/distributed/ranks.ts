@@ -2,12 +2,25 @@
 
 import { type ChildProcess, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { isMpiBuilt } from '@sralign/native';
 import { MAIN, type Outcome, ROOT, runCommand, runNode } from '../run.js';
 
-/** mpirun is there; the set-up installs it for the tests where it may. */
-export const hasMpi = spawnSync('mpirun', ['--version']).status === 0;
+/** mpirun is there and the MPI library is built; the set-up brings both for the tests where it may. */
+export const hasMpi = isMpiBuilt() && spawnSync('mpirun', ['--version']).status === 0;
 
 const ROOT_ALLOWED = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
+
+/** Calls `action` when the process has printed `text` on stderr, once. */
+export function onceOnStderr(child: ChildProcess, text: string, action: () => void): void {
+  let stderr = '';
+  let found = false;
+  child.stderr!.on('data', (chunk: string) => {
+    stderr += chunk;
+    if (found || !stderr.includes(text)) return;
+    found = true;
+    action();
+  });
+}
 
 /** Runs node with `args` as `ranks` processes. */
 export function runRanks(

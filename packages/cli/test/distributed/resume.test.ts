@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sralign, TemporaryFolder } from '../run.js';
 import { tinyConfig } from '../tiny.js';
 import { compareWeights } from '../weights.js';
-import { hasMpi, trainOnRanks } from './ranks.js';
+import { hasMpi, onceOnStderr, trainOnRanks } from './ranks.js';
 
 const final = (run: string): string => join(run, 'final/model.safetensors');
 
@@ -58,15 +58,17 @@ describe.skipIf(!hasMpi)('a checkpoint of 3 ranks', () => {
   }, 60_000);
 
   it('is written when the job is asked to stop, and leads to the same bits', async () => {
-    const args = settings('stopped', 'training.maxSteps=5', 'checkpoint.everySteps=null');
-    const stopped = await trainOnRanks(3, config, args, child => {
-      child.stderr!.on('data', (text: string) => {
-        if (text.includes('step 2/5')) child.kill('SIGUSR2');
-      });
-    });
+    // Many steps, so that the request comes long before the end.
+    const long = (name: string): string[] =>
+      settings(name, 'training.maxSteps=100', 'training.epochs=10', 'checkpoint.everySteps=null');
+    expect(await trainOnRanks(3, config, long('undisturbed'))).toMatchObject({ code: 0 });
+    const args = long('stopped');
+    const stopped = await trainOnRanks(3, config, args, child =>
+      onceOnStderr(child, 'step 2/100', () => child.kill('SIGUSR2')),
+    );
     expect(stopped.stdout).toContain('Go on with --resume');
     expect(readdirSync(run('stopped/checkpoints'))).toHaveLength(1);
     expect(await trainOnRanks(3, config, [...args, '--resume'])).toMatchObject({ code: 0 });
-    expect(readFileSync(final(run('stopped'))).equals(readFileSync(final(run('whole'))))).toBe(true);
-  }, 60_000);
+    expect(readFileSync(final(run('stopped'))).equals(readFileSync(final(run('undisturbed'))))).toBe(true);
+  }, 120_000);
 });

@@ -20,13 +20,13 @@ const COMPANIONS = /^[\w.-]+\.(json|jinja|model|txt)$|^tokenizer[\w.-]*$|^(LICEN
  *
  * @param revision branch, tag or commit of a hub model
  * @param options.weights false where the configuration and tokenizer are enough; default true
- * @param options.offline true where nothing may be downloaded; default as HF_HUB_OFFLINE says
+ * @param options.offline true where nothing may be downloaded, as HF_HUB_OFFLINE says for all; default false
  * @throws ModelError when there is neither folder nor model, or the download fails; RunError when the disk refuses
  */
 export async function resolveModelFolder(
   pathOrHubId: string,
   revision: string,
-  { weights = true, offline }: { readonly weights?: boolean; readonly offline?: boolean } = {},
+  { weights = true, offline = false }: { readonly weights?: boolean; readonly offline?: boolean } = {},
 ): Promise<string> {
   const status = await stat(pathOrHubId).catch(() => null);
   if (status?.isDirectory()) return pathOrHubId;
@@ -43,7 +43,7 @@ export async function resolveModelFolder(
   const cached = await cachedSnapshot(repository, revision);
   const missing = cached === null ? null : await missingFiles(cached, weights);
   if (cached !== null && missing?.length === 0) return cached;
-  if (!(offline ?? hfHubOffline)) return download(pathOrHubId, revision, weights, repository);
+  if (!offline && !hfHubOffline) return download(pathOrHubId, revision, weights, repository);
   // A configuration or tokenizer that is not there may not be needed: whoever reads it says so.
   if (cached !== null && !missing?.some(name => name.endsWith('.safetensors'))) return cached;
   throw new ModelError(

@@ -1,12 +1,13 @@
-import { writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
 import type { Config } from '../../src/config/schema.js';
 import { ModelError } from '../../src/errors.js';
+import { longestFirst } from '../../src/plan/lengths.js';
 import { planRun, type RunPlan } from '../../src/plan/plan.js';
-import { storiesFolder, temporaryFolder, tinyConfigs } from '../support.js';
+import { storiesFolder, temporaryFolder, tinyConfigs, tinyModel } from '../support.js';
 
 const data = fileURLToPath(
   new URL('../../../../examples/data/hh-rlhf/harmless-base.eval.jsonl.gz', import.meta.url),
@@ -29,6 +30,22 @@ function config(more: Record<string, unknown> = {}, training: Record<string, unk
 
 const assumption = (plan: RunPlan, about: string): string =>
   plan.assumptions.find(line => line.startsWith(`${about}: `))!;
+
+afterEach(() => vi.unstubAllEnvs());
+
+describe('longestFirst', () => {
+  it('orders by what the view and the answers pack', () => {
+    const pairs = [
+      { prompt: 5, augmentedPrompt: 5, chosen: 10, rejected: 80 },
+      { prompt: 5, augmentedPrompt: 90, chosen: 20, rejected: 5 },
+      { prompt: 5, augmentedPrompt: 6, chosen: 30, rejected: 2 },
+    ];
+    const [longRejected, longAugmented, longChosen] = pairs;
+    expect(longestFirst(pairs, 'plain', 'both')).toEqual([longRejected, longChosen, longAugmented]);
+    expect(longestFirst(pairs, 'plain', 'chosen')).toEqual([longChosen, longAugmented, longRejected]);
+    expect(longestFirst(pairs, 'augmented', 'both')).toEqual([longAugmented, longRejected, longChosen]);
+  });
+});
 
 describe('planRun', () => {
   it('takes the lengths from the data, or assumes the limits and says so', async () => {
@@ -69,6 +86,85 @@ describe('planRun', () => {
     expect(plain!.largest!.microbatchPairs).toBe(8);
     expect(checkpointing!.largest!.microbatchPairs).toBeGreaterThan(8);
     expect((await planFor(MEBIBYTE, 1)).alternatives.every(({ largest }) => largest === null)).toBe(true);
+  });
+
+  it('plans SFT for the longest of what it packs, whatever the rejected answers', async () => {
+    await using folder = await temporaryFolder();
+    const planFor = async (name: string, rejected: (index: number) => string): Promise<RunPlan> => {
+      const file = join(folder.path, name);
+      const rows = Array.from({ length: 40 }, (_, index) => ({
+        prompt: 'A cat sat.',
+        chosen: 'It was a big day. '.repeat(index % 10 === 0 ? 12 : 1),
+        rejected: rejected(index),
+      }));
+      await writeFile(file, rows.map(row => JSON.stringify(row)).join('\n'));
+      const more = { method: 'sft', data: { format: 'preference', train: file } };
+      return planRun(config(more), { worldSize: 1, memoryBytes: 1e9, ceilings });
+    };
+    const short = await planFor('short.jsonl', () => 'No.');
+    const long = await planFor('long.jsonl', index => (index % 10 === 0 ? 'No.' : 'No, no, no. '.repeat(10)));
+    expect(long.memory).toEqual(short.memory);
+    expect(long.step).toEqual(short.step);
+    // As many tokens as the mean pair has would be far less.
+    expect(long.memory.kinds.activations).toBeGreaterThan(1e6);
+  });
+
+  it.each(Object.keys(tinyConfigs))('counts the parameters of %s as the model does', async name => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'config.json'), JSON.stringify(tinyConfigs[name]));
+    const model = await tinyModel(name);
+    const elements = model.parameters.reduce((sum, { size }) => sum + size, 0);
+    model.dispose();
+    for (const dtype of ['f32', 'bf16']) {
+      const plan = await planRun(config({ model: { path: folder.path } }, { dtype }), {
+        worldSize: 2,
+        memoryBytes: 1e9,
+        ceilings,
+      });
+      expect(plan.parameters).toBe(elements);
+    }
+  });
+
+  it('recommends only microbatches that the configuration takes', async () => {
+    // 10 pairs leave 4 ranks 3 at most, which does not divide 10.
+    const settings = async (worldSize: number, memoryBytes: number) => {
+      const request = { worldSize, memoryBytes, ceilings };
+      const plan = await planRun(config({}, { batchPairs: 10, microbatchPairs: null }), request);
+      return plan.alternatives.map(({ largest }) => largest && [largest.setting, largest.microbatchPairs]);
+    };
+    expect(await settings(4, 1e9)).toEqual(Array(6).fill([null, 3]));
+    expect(await settings(2, 1e9)).toEqual(Array(6).fill([5, 5]));
+    const smaller = (
+      await planRun(config({}, { batchPairs: 10, microbatchPairs: 2 }), {
+        worldSize: 1,
+        memoryBytes: 1e9,
+        ceilings,
+      })
+    ).memory.totalBytes;
+    expect((await settings(1, smaller))[0]).toEqual([2, 2]);
+  });
+
+  it('finds a tokenizer in the hub cache, and asks no hub for one', async () => {
+    await using folder = await temporaryFolder();
+    vi.stubEnv('HF_HUB_CACHE', folder.path);
+    vi.stubEnv('HF_HUB_OFFLINE', '');
+    // Nothing listens there.
+    vi.stubEnv('HF_ENDPOINT', 'http://127.0.0.1:9');
+    const lengths = async (): Promise<string> => {
+      const own = config({ model: { path: storiesFolder, tokenizer: 'org/tokenizer' } });
+      return assumption(await planRun(own, { worldSize: 1, memoryBytes: 1e9, ceilings }), 'lengths');
+    };
+    expect(await lengths()).toContain('org/tokenizer/tokenizer.json is not here');
+    const repository = join(folder.path, 'models--org--tokenizer');
+    const commit = '0123456789abcdef0123456789abcdef01234567';
+    const snapshot = join(repository, 'snapshots', commit);
+    await mkdir(snapshot, { recursive: true });
+    await mkdir(join(repository, 'refs'));
+    await writeFile(join(repository, 'refs', 'main'), commit);
+    for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
+      await copyFile(join(storiesFolder, name), join(snapshot, name));
+    }
+    expect(await lengths()).toMatch(/^lengths: the first \d+ pairs/);
   });
 
   it('plans for the evaluation where it is what needs most', async () => {
