@@ -4,7 +4,12 @@
  * mpirun passes its standard input on to rank 0 alone. The launcher holds the other end of that pipe and never writes,
  * so its end means that the launcher is gone; so does the end of mpirun itself. When rank 0 is killed, mpirun ends the
  * other ranks; without mpirun the control channel does.
+ *
+ * mpirun closes that pipe also when it ends the ranks because one has failed: then rank 0 is to say which, first.
  */
+
+/** More than the control channel needs for its message. */
+const PATIENCE_MS = 1500;
 
 /** Set in the environment of the processes that `sralign launch` starts. */
 export const LAUNCHED = 'SRALIGN_LAUNCHED';
@@ -13,6 +18,7 @@ export const LAUNCHED = 'SRALIGN_LAUNCHED';
 export function endWithLauncher(): void {
   if (process.env[LAUNCHED] === undefined || process.env.OMPI_COMM_WORLD_RANK !== '0') return;
   // Not process.exit, which waits for the training thread: it may wait for other ranks.
-  process.stdin.on('end', () => process.kill(process.pid, 'SIGKILL')).resume();
+  const end = (): unknown => setTimeout(() => process.kill(process.pid, 'SIGKILL'), PATIENCE_MS).unref();
+  process.stdin.on('end', end).resume();
   process.stdin.unref();
 }

@@ -10,8 +10,8 @@ const REPETITION =
 /** It ends the ranks as soon as one is killed, before the control channel can tell. */
 const KILLED = /process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+) \((.+)\)/;
 
-/** Open MPI reads the memory of a process that is gone. */
-const AFTERMATH = /^\[\S+:\d+\] Read -1, expected \d+, errno = \d+$/;
+/** Open MPI reads the memory of a process that is gone; mpirun passes on a request to stop, which the ranks announce. */
+const ASIDE = /^(\[\S+:\d+\] Read -1, expected \d+, errno = \d+|mpirun: Forwarding signal \d+ to job)$/;
 
 export interface Ending {
   /** Which rank was killed, as mpirun tells. */
@@ -30,7 +30,7 @@ export async function relayErrors(errors: Readable, write: (text: string) => voi
     if (own === null && rule) own = [];
     else if (own === null) {
       explained ||= line.startsWith('sralign: ');
-      if (!AFTERMATH.test(line)) write(`${line}\n`);
+      if (!ASIDE.test(line)) write(`${line}\n`);
     } else if (!rule) own.push(line);
     else {
       const message = own.join('\n');

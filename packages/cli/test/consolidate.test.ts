@@ -5,8 +5,11 @@ import { expect, it } from 'vitest';
 import { MODEL, sralign, TemporaryFolder } from './run.js';
 
 /** A safetensors file of f32 vectors. */
-function safetensors(tensors: Readonly<Record<string, readonly number[]>>): Buffer {
-  const header: Record<string, unknown> = {};
+function safetensors(
+  tensors: Readonly<Record<string, readonly number[]>>,
+  metadata: Readonly<Record<string, string>>,
+): Buffer {
+  const header: Record<string, unknown> = { __metadata__: metadata };
   let end = 0;
   for (const [name, values] of Object.entries(tensors)) {
     header[name] = { dtype: 'F32', shape: [values.length], data_offsets: [end, end + 4 * values.length] };
@@ -23,6 +26,7 @@ function writeCheckpoint(folder: string): void {
   mkdirSync(folder);
   const file = {
     worldSize: 2,
+    step: 100,
     moments: ['square_average'],
     flats: { 'layers.0.f32': 10 },
     tensors: [
@@ -37,7 +41,10 @@ function writeCheckpoint(folder: string): void {
     [4, 5, 6, 7, 0],
   ].entries()) {
     const shard = { 'layers.0.f32': values, 'square_average.layers.0.f32': [9, 9, 9, 9, 9] };
-    writeFileSync(join(folder, `shard-0000${rank}-of-00002.safetensors`), safetensors(shard));
+    writeFileSync(
+      join(folder, `shard-0000${rank}-of-00002.safetensors`),
+      safetensors(shard, { rank: `${rank}`, step: '100' }),
+    );
   }
 }
 

@@ -259,7 +259,9 @@ describe('ranks that others start', () => {
       { stdout: '', code: 2 },
       { stdout: '', code: 2 },
     ]);
-    expect(outcomes[0].stderr).toMatch(/^sralign: rank 1 on .*missing\.yaml.*\n$/);
+    expect(outcomes[0].stderr).toMatch(
+      /^waiting for 1 other rank at 127.*\nsralign: rank 1 on .*missing\.yaml.*\n$/,
+    );
     expect(outcomes[1].stderr).toBe('');
   });
 

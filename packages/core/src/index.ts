@@ -3,6 +3,7 @@ export { type Answers, type PackedBatch, type PairTokens, packPairs, type View }
 export { consolidate } from './checkpoint/consolidate.js';
 export { deviceOfRank, failWorld, joinWorld, leaveWorld, worldCommunicator } from './comm/world.js';
 export { configJsonSchema, describeConfig } from './config/describe.js';
+export { environment, type Ranks } from './config/env.js';
 export { loadConfig, parseConfig, stringifyConfig } from './config/load.js';
 export type { Config } from './config/schema.js';
 export { DEFAULT_AUGMENTATION_PROMPT } from './config/schema.js';

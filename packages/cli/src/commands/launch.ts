@@ -85,6 +85,9 @@ async function endOf(child: ChildProcess): Promise<number> {
     // Before a rank has anything to save, the first request ends it.
     const endedByRequest = requests > 0 && code === 128 + constants.signals.SIGUSR2;
     if (requests > 1 || endedByRequest) return 130;
+    if (code === null && !explained) {
+      process.stderr.write('sralign: mpirun was killed, and all ranks with it; train --resume goes on\n');
+    }
     if (killed === null) return code ?? 1;
     if (!explained) process.stderr.write(`sralign: ${killed}\n`);
     return 1;

@@ -1,5 +1,5 @@
 /** `sralign train CONFIG`: one training run, from a configuration file to a run folder. */
-import type { TrainResult } from '@sralign/core';
+import type { Ranks, TrainResult } from '@sralign/core';
 import { Command } from 'commander';
 import { interruptible } from '../interrupt.js';
 import { examples, setOption } from '../options.js';
@@ -45,8 +45,9 @@ export function trainCommand(): Command {
 async function runTrain(file: string, options: TrainOptions, command: Command): Promise<void> {
   if (options.resume && options.overwrite)
     command.error('error: --resume and --overwrite exclude each other');
-  const { failWorld, joinWorld, leaveWorld, loadConfig } = await import('@sralign/core');
+  const { environment, failWorld, joinWorld, leaveWorld, loadConfig } = await import('@sralign/core');
   // Before anything that can fail on one host only, so that the failure of one rank is that of the job.
+  sayThatItWaits(environment());
   const ranks = joinWorld();
   const speaks = ranks.rank === 0;
   const config = await loadConfig(file, options.set);
@@ -73,10 +74,18 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
   if (result.interrupted) process.exitCode = 130;
 }
 
-/** When a rank has failed, mpirun sends SIGTERM to the others, which the control channel ends at once. */
+/** Under mpirun the ranks are there at once; others may come minutes later. */
+function sayThatItWaits({ rank, worldSize, masterAddress, masterPort }: Ranks): void {
+  if (rank > 0 || worldSize === 1 || masterAddress === undefined) return;
+  const others = `${worldSize - 1} other rank${worldSize === 2 ? '' : 's'}`;
+  process.stderr.write(`waiting for ${others} at ${masterAddress}:${masterPort}, at most 5 minutes\n`);
+}
+
+/** `sralign launch` makes SIGUSR2 of a Ctrl-C; and when a rank has failed, mpirun sends SIGTERM to the others, which the control channel ends at once. */
 function announceOfJob(text: string, signal: NodeJS.Signals): void {
-  if (signal === 'SIGTERM') setTimeout(() => process.stderr.write(text), 2000).unref();
-  else process.stderr.write(text);
+  const announce = (): unknown => process.stderr.write(text.replace('SIGUSR2: ', ''));
+  if (signal === 'SIGTERM') setTimeout(announce, 2000).unref();
+  else announce();
 }
 
 function summary(result: TrainResult): string {

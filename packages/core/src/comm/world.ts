@@ -62,8 +62,9 @@ function threw(error: Error): void {
   failWorld(error.stack ?? String(error), 1);
 }
 
-/** A process that ends without `leaveWorld`: the others would only see that it is gone. */
+/** A process that ends without `leaveWorld`, in order or not: the others would only see that it is gone. */
 function endedEarly(exitCode: number): void {
+  if (exitCode === 0) leaveWorld();
   failWorld(`The process ended before the job was over, with exit code ${exitCode}.`, exitCode || 1);
 }
 

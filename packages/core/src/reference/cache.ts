@@ -23,6 +23,7 @@ import { type Communicator, SOLO } from '@sralign/native';
 import { balancedRounds } from '../batch/balance.js';
 import { type PairTokens, packedTokens, type View } from '../batch/pack.js';
 import { CheckpointError, RunError } from '../errors.js';
+import { diskError } from '../files.js';
 import { scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
 
@@ -180,12 +181,16 @@ export class ReferenceCache {
   }
 
   private append(text: string): void {
-    const descriptor = openSync(this.file, 'a');
     try {
-      writeSync(descriptor, text);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
+      const descriptor = openSync(this.file, 'a');
+      try {
+        writeSync(descriptor, text);
+        fsyncSync(descriptor);
+      } finally {
+        closeSync(descriptor);
+      }
+    } catch (error) {
+      throw diskError(error, this.file);
     }
   }
 }

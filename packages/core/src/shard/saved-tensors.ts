@@ -14,7 +14,14 @@ import {
   type TensorDtype,
   type TensorEntry,
 } from '../hf/safetensors.js';
-import { elementsOf, parseShardsFile, SHARDS_FILE, type ShardsFile, shardFileName } from './shards-file.js';
+import {
+  elementsOf,
+  parseShardsFile,
+  SHARDS_FILE,
+  type ShardsFile,
+  shardFileName,
+  shardMetadata,
+} from './shards-file.js';
 
 /** Moments of a checkpoint that is not sharded, under `<moment>.<Hugging Face tensor>`. */
 export const OPTIMIZER_FILE = 'optimizer.safetensors';
@@ -92,10 +99,13 @@ export interface OpenedShards {
 }
 
 /** The tensors of a sharded checkpoint. A shard is opened when something in it is needed. */
-export function openShards(folder: string, { worldSize, moments, flats, tensors }: ShardsFile): OpenedShards {
+export function openShards(
+  folder: string,
+  { worldSize, step, moments, flats, tensors }: ShardsFile,
+): OpenedShards {
   const headers = Array.from({ length: worldSize }, (_, rank) => {
     let header: Promise<ReadonlyMap<string, TensorEntry>> | undefined;
-    return () => (header ??= openShard(folder, rank, worldSize));
+    return () => (header ??= openShard(folder, rank, worldSize, step));
   });
   const kinds = ['', ...moments.map(moment => `${moment}.`)];
 
@@ -157,9 +167,19 @@ async function openShard(
   folder: string,
   rank: number,
   worldSize: number,
+  step: number,
 ): Promise<ReadonlyMap<string, TensorEntry>> {
   const file = join(folder, shardFileName(rank, worldSize));
-  if (await exists(file)) return readShard(rank, async () => (await readSafetensorsHeader(file)).entries);
+  if (await exists(file)) {
+    const { entries, metadata } = await readShard(rank, () => readSafetensorsHeader(file));
+    const wrong = Object.entries(shardMetadata(rank, step)).find(([key, value]) => metadata[key] !== value);
+    if (wrong === undefined) return entries;
+    const [key, value] = wrong;
+    throw new CheckpointError(
+      `It should be the shard of ${key} ${value}, but says that it is that of ${key} ${metadata[key]}.`,
+      { file, hint: 'The files are not of one checkpoint, or were mixed up when they were copied.' },
+    );
+  }
   throw new CheckpointError(`The shard of rank ${rank} of ${worldSize} is missing.`, {
     file,
     hint:

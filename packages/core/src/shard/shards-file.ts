@@ -23,6 +23,8 @@ export interface FlatTensor {
 export interface ShardsFile {
   /** Number of ranks that wrote. */
   readonly worldSize: number;
+  /** Updates done: every shard says it too, and which rank's it is. */
+  readonly step: number;
   /** What the optimizer remembers of every flat. */
   readonly moments: readonly string[];
   /** Elements of each, padding included: a multiple of `worldSize`. */
@@ -40,6 +42,12 @@ export function shardFileName(rank: number, worldSize: number): string {
   return `shard-${digits(rank)}-of-${digits(worldSize)}.safetensors`;
 }
 
+/** What a shard says of itself, in the metadata of its file. */
+export const shardMetadata = (rank: number, step: number): Readonly<Record<string, string>> => ({
+  rank: String(rank),
+  step: String(step),
+});
+
 /** The Hugging Face tensors in a flat; fused matrices are taken apart along their rows. */
 export function flatTensors({ entries }: FlatLayout): FlatTensor[] {
   return entries.flatMap(({ parameter, offset }) => {
@@ -53,7 +61,11 @@ export function flatTensors({ entries }: FlatLayout): FlatTensor[] {
 }
 
 /** What `shards.json` says of a model whose flats are sharded. */
-export function describeShards(units: readonly ParameterUnit[], moments: readonly string[]): ShardsFile {
+export function describeShards(
+  units: readonly ParameterUnit[],
+  moments: readonly string[],
+  step: number,
+): ShardsFile {
   const flats = units.flatMap(unit => unit.flats);
   const placed = flats.flatMap(flat =>
     flatTensors(flat.layout).map(tensor => ({ ...tensor, flat: flat.name })),
@@ -62,6 +74,7 @@ export function describeShards(units: readonly ParameterUnit[], moments: readonl
   const order = units.flatMap(unit => unit.parameters.flatMap(({ sources }) => sources));
   return {
     worldSize: flats[0]!.shards,
+    step,
     moments,
     flats: Object.fromEntries(flats.map(flat => [flat.name, flat.layout.size])),
     tensors: order.map(({ name }) => places.get(name)!),
@@ -73,6 +86,7 @@ export const isSharded = (flats: readonly FlatParameter[]): boolean => flats.som
 
 const schema = z.strictObject({
   worldSize: z.int().min(1),
+  step: z.int().min(0),
   moments: z.array(z.string()),
   flats: z.record(z.string(), z.int().min(1)),
   tensors: z.array(

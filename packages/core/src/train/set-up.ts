@@ -1,5 +1,6 @@
 /** Everything a run needs before its first step: folder, data, model, reference, trainer. Reads as the list of what happens. */
-import { join } from 'node:path';
+import { access, constants } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type Communicator, currentDevice, threads } from '@sralign/native';
 import { checkRunFolder, createRunFolder } from '../checkpoint/run-folder.js';
 import { inTurns, isHostLeader } from '../comm/turns.js';
@@ -7,6 +8,7 @@ import { joinWorld, worldCommunicator } from '../comm/world.js';
 import { stringifyConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { Sampler } from '../data/sampler.js';
+import { ConfigError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { isRefined } from '../loss/preference.js';
 import { MetricsJsonl } from '../metrics/jsonl.js';
@@ -31,7 +33,8 @@ import { loadOptimizerState } from './state.js';
 export interface RunOptions {
   readonly resume: boolean;
   readonly overwrite: boolean;
-  readonly traced: boolean;
+  /** File of the trace, or null. */
+  readonly trace: string | null;
   readonly signal: AbortSignal;
   readonly onEvent: (event: TrainEvent) => void;
 }
@@ -57,9 +60,16 @@ export interface PreparedRun {
 export async function setUpRun(config: Config, options: RunOptions): Promise<PreparedRun> {
   const device = configureCompute(config.training, joinWorld().localRank);
   const communicator = worldCommunicator(device);
-  const { resume, overwrite, traced } = options;
-  agreeOnConfig(config, { '--resume': resume, '--overwrite': overwrite, '--trace': traced }, communicator);
-  if (communicator.rank === 0) await checkRunFolder(config.output.folder, options);
+  const { resume, overwrite, trace } = options;
+  agreeOnConfig(
+    config,
+    { '--resume': resume, '--overwrite': overwrite, '--trace': trace !== null },
+    communicator,
+  );
+  if (communicator.rank === 0) {
+    await checkRunFolder(config.output.folder, options);
+    if (trace !== null) await checkTracePlace(trace);
+  }
   const sources = await prepareSources(config, communicator);
   const referenceKey = await agreeOnSources(config, sources, communicator);
   const resumed = resume ? await findCheckpoint(config, communicator) : null;
@@ -76,6 +86,17 @@ export async function setUpRun(config: Config, options: RunOptions): Promise<Pre
   }
 }
 
+/** It is written at the end of the run. @throws ConfigError */
+async function checkTracePlace(file: string): Promise<void> {
+  await access(dirname(file), constants.W_OK | constants.X_OK).catch((cause: Error) => {
+    throw new ConfigError(`The trace cannot be written there (${cause.message}).`, {
+      file,
+      cause,
+      hint: 'Name a file in a folder that exists and can be written into.',
+    });
+  });
+}
+
 /** The folder, ready to be written into on every host, whether they share their files or not. */
 async function writeRunFolder(config: Config, overwrite: boolean, communicator: Communicator): Promise<void> {
   const { folder } = config.output;
@@ -87,7 +108,7 @@ async function writeRunFolder(config: Config, overwrite: boolean, communicator: 
 
 async function withModel(
   config: Config,
-  { traced, signal, onEvent }: RunOptions,
+  { trace: traceFile, signal, onEvent }: RunOptions,
   communicator: Communicator,
   sources: Sources,
   referenceKey: string | null,
@@ -148,7 +169,7 @@ async function withModel(
     if (resumed !== null) {
       await loadOptimizerState(resumed.folder, trainer.optimizer, resumed.state.step, communicator);
     }
-    const trace = traced ? new TraceRecorder(communicator) : null;
+    const trace = traceFile !== null ? new TraceRecorder(communicator) : null;
     if (trace !== null) model.units.trace = trace;
     return {
       communicator,

@@ -29,6 +29,7 @@ import {
   isSharded,
   SHARDS_FILE,
   shardFileName,
+  shardMetadata,
 } from '../shard/shards-file.js';
 import type { Sources } from './prepare.js';
 
@@ -60,11 +61,11 @@ export async function saveTrainerState(
 ): Promise<void> {
   const { units, communicator, flats } = model.units;
   const sharded = isSharded(flats);
-  if (sharded) await writeShard(folder, flats, optimizer.moments, communicator);
+  if (sharded) await writeShard(folder, flats, optimizer.moments, communicator, state.step);
   if (communicator.rank > 0) return;
   if (sharded) {
     const names = new Set(optimizer.moments.map(({ name }) => name));
-    await writeJson(join(folder, SHARDS_FILE), describeShards(units, [...names]));
+    await writeJson(join(folder, SHARDS_FILE), describeShards(units, [...names], state.step));
     await writeModelCompanions(folder, modelFolder, tokenizerFolder);
   } else {
     await saveModel(model, folder, modelFolder, tokenizerFolder);
@@ -82,6 +83,7 @@ async function writeShard(
   flats: readonly FlatParameter[],
   moments: readonly Moment[],
   { rank, worldSize }: Communicator,
+  step: number,
 ): Promise<void> {
   const stored = (name: string, tensor: Tensor): StoredTensor => ({
     name,
@@ -89,10 +91,11 @@ async function writeShard(
     shape: tensor.shape,
     bytes: () => tensor.readBytes(),
   });
-  await writeSafetensors(join(folder, shardFileName(rank, worldSize)), [
+  const tensors = [
     ...flats.map(flat => stored(flat.name, flat.value)),
     ...moments.map(({ name, flat, tensor }) => stored(`${name}.${flat.name}`, tensor)),
-  ]);
+  ];
+  await writeSafetensors(join(folder, shardFileName(rank, worldSize)), tensors, shardMetadata(rank, step));
 }
 
 /** The moments of a rank that has all of them, under the names of what they belong to. */

@@ -40,7 +40,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   const run: RunOptions = {
     resume: options.resume === true,
     overwrite: options.overwrite === true,
-    traced: options.trace !== undefined,
+    trace: options.trace ?? null,
     signal: options.signal ?? new AbortController().signal,
     onEvent: event => {
       if (joinWorld().rank === 0) onEvent?.(event);
@@ -50,7 +50,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     const prepared = await setUpRun(config, run);
     try {
       using _watch = watchWorld();
-      return await new Run(config, run, prepared, options.trace, startedMs).finish();
+      return await new Run(config, run, prepared, startedMs).finish();
     } finally {
       prepared.trainer.dispose();
       prepared.trainer.model.dispose();
@@ -91,7 +91,6 @@ class Run {
     private readonly config: Config,
     private readonly options: RunOptions,
     private readonly run: PreparedRun,
-    private readonly traceFile: string | undefined,
     private readonly startedMs: number,
   ) {
     this.step = run.step;
@@ -214,9 +213,10 @@ class Run {
 
   /** The last of every run, however it ends; all ranks get here. */
   private async end(interrupted: boolean, finalFolder: string | null): Promise<TrainResult> {
-    if (this.traceFile !== undefined) {
-      const overlap = await this.run.trace!.write(this.traceFile);
-      this.emit({ type: 'trace', step: this.step, file: this.traceFile, ...overlap });
+    const { trace: file } = this.options;
+    if (file !== null) {
+      const overlap = await this.run.trace!.write(file);
+      this.emit({ type: 'trace', step: this.step, file, ...overlap });
     }
     // A rank that went ahead would not hear of a signal, nor could it say that it has failed.
     this.run.communicator.exchange(null);

@@ -1,5 +1,15 @@
 /** Sharded checkpoints: what was saved by any number of ranks can be read, resumed and consolidated by any other. */
-import { appendFile, cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  copyFile,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { SOLO } from '@sralign/native';
 import fc from 'fast-check';
@@ -233,6 +243,16 @@ describe('a damaged sharded checkpoint', () => {
       'a shard has too much',
       (folder: string) => appendFile(join(folder, second), 'x'),
       /rank 1 cannot be read/,
+    ],
+    [
+      'a shard is that of another rank',
+      (folder: string) => copyFile(join(folder, 'shard-00000-of-00002.safetensors'), join(folder, second)),
+      /shard-00001-of-00002.*shard of rank 1, but says that it is that of rank 0/s,
+    ],
+    [
+      'its shards are of another step',
+      edit(file => ({ ...file, step: file.step + 1 })),
+      /shard-0000[01]-of-00002.*shard of step \d+, but says that it is that of step \d+/s,
     ],
     [
       'shards.json is torn',
