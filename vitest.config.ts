@@ -28,6 +28,7 @@ export default defineConfig({
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
     pool: 'forks',
+    globalSetup: ['vitest.global.ts'],
     setupFiles: ['vitest.setup.ts'],
     testTimeout: 60_000,
     // Test files run beside each other, so each keeps to one thread unless it asks for more.

@@ -1,9 +1,10 @@
 // Makes a fresh clone ready to run: system packages, npm packages, build. Needs nothing but Node, says nothing when
 // there is nothing to do. With --for-tests also the packages that only tests need, where they can be installed.
 import { spawn, spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findProgram } from '../native/scripts/cuda.mjs';
 import { findOneDnn, ONEDNN_HELP } from '../native/scripts/onednn.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -17,23 +18,11 @@ function fail(message) {
   process.exit(1);
 }
 
-function findProgram(name) {
-  const folders = (process.env.PATH ?? '').split(path.delimiter);
-  return folders.find(folder => {
-    try {
-      accessSync(path.join(folder, name), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
 /** Debian packages of what the build needs and this machine lacks. */
 function missingPackages() {
   const missing = ['g++', 'make', 'python3'].filter(name => {
     const alternatives = name === 'g++' ? ['g++', 'clang++', 'c++'] : [name];
-    return !alternatives.some(findProgram);
+    return !alternatives.some(program => findProgram(program) !== undefined);
   });
   if (findOneDnn() === undefined) missing.push('libdnnl-dev');
   return missing;

@@ -4,6 +4,7 @@
 //
 // With --python (or SRALIGN_CUDA_PYTHON) cuBLASLt and NCCL come from the NVIDIA wheels of that Python environment.
 // SRALIGN_CUDA_ARCHITECTURES chooses the GPUs, such as "90" (CMakeLists.txt has the default).
+// Exit status: 2 where something that it needs is not installed, 1 for every other failure.
 //
 // It calls CMake itself, not cmake-js: the library knows nothing of Node, and what cmake-js adds to CMake are Node's
 // headers and flags.
@@ -18,9 +19,9 @@ import { CudaSetupError, findCublasLt, findNccl, findProgram, findToolkit } from
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const build = path.join(root, 'build', 'cuda');
 
-function fail(message) {
+function fail(message, status = 1) {
   process.stderr.write(`${message}\n`);
-  process.exit(1);
+  process.exit(status);
 }
 
 function readArguments() {
@@ -41,7 +42,7 @@ function findTools(python) {
     return { cmake, toolkit, cublasLt: findCublasLt(toolkit, python), nccl: findNccl(toolkit, python) };
   } catch (error) {
     if (!(error instanceof CudaSetupError)) throw error;
-    fail(error.message);
+    fail(error.message, 2);
   }
 }
 

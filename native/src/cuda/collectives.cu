@@ -1,21 +1,23 @@
 // Collective operations over NCCL, on a communication stream beside the compute stream of the context:
 //
-//   compute stream         ... inputs written | record ready        goes on        wait(ticket): waits for
-//   done | ... communication stream                        wait for ready | operation | record done
+//   compute stream         inputs written | record ready     goes on     wait(ticket): for done | ...
+//   communication stream            wait for ready | operation | record done
 //
-// The host waits nowhere. Tensor memory is allocated and freed in the order of the compute stream
-// (cudaMallocAsync): what was allocated before an operation is there by `ready`, and what is freed after
-// `wait` is freed behind `done`. Memory freed before `wait` could be handed out while the operation uses it;
-// the contract of comm/collectives.h forbids that.
+// The host waits nowhere but at the end. Tensor memory is allocated and freed in the order of the compute
+// stream (cudaMallocAsync): what was allocated before an operation is there by `ready`, and what is freed
+// after `wait` is freed behind `done`. Memory freed before `wait` could be handed out while the operation
+// uses it; the contract of comm/collectives.h forbids that.
 //
 // NCCL takes bytes at full speed only in multiples of 16, from addresses that are multiples of 16.
 #include "collectives.h"
 
 #include <nccl.h>
 
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -85,11 +87,10 @@ class NcclCollectives final : public Collectives {
 
   ~NcclCollectives() override {
     cudaSetDevice(device_);
-    if (failed_) {
-      ncclCommAbort(communicator_);  // the other ranks may never come to what is queued
-    } else {
-      cudaStreamSynchronize(stream_.get());
+    if (finish()) {
       ncclCommDestroy(communicator_);
+    } else {
+      ncclCommAbort(communicator_);
     }
     cudaStreamSynchronize(stream_.get());
     context_.release(token_, sizeof(float));
@@ -162,6 +163,20 @@ class NcclCollectives final : public Collectives {
     Ticket ticket;
     Event done;
   };
+
+  // Waits for what is queued. False where it will never be done: this GPU failed, or another rank, and a
+  // kernel that waits for that rank ends only with ncclCommAbort.
+  bool finish() const {
+    while (!failed_) {
+      const cudaError_t status = cudaStreamQuery(stream_.get());
+      ncclResult_t found = ncclSuccess;
+      const ncclResult_t asked = ncclCommGetAsyncError(communicator_, &found);
+      if (asked != ncclSuccess || found != ncclSuccess) return false;
+      if (status != cudaErrorNotReady) return status == cudaSuccess;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  }
 
   // `launch` queues the operation on the communication stream.
   template <typename Launch>

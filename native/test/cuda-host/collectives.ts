@@ -20,6 +20,9 @@ export interface RankOutput {
   status: number | null;
 }
 
+/** No program takes as long, whatever the machine does beside it. */
+const LIMIT_MS = 120_000;
+
 export type Program = 'all' | 'mismatch' | 'noSuchRank';
 
 /** Runs a program of collectives-rank.mjs on `size` ranks and gives what each printed. */
@@ -30,7 +33,11 @@ export async function runRanks(
 ): Promise<RankOutput[]> {
   const env = { ...process.env, ...environment };
   const start = (rank: number, id: string[]) => {
-    const child = spawn(process.execPath, [script, program, `${rank}`, `${size}`, ...id], { env });
+    const child = spawn(process.execPath, [script, program, `${rank}`, `${size}`, ...id], {
+      env,
+      timeout: LIMIT_MS,
+      killSignal: 'SIGKILL',
+    });
     const output: RankOutput = { lines: [], stderr: '', status: null };
     child.stderr.on('data', data => {
       output.stderr += data;
@@ -41,7 +48,12 @@ export async function runRanks(
         output.status = status;
         resolve();
       });
+      child.on('error', error => {
+        output.stderr += error.message;
+        resolve(); // a process that does not start has no end
+      });
     });
+    child.stdin.on('error', () => {}); // it ended early, which its status tells
     return { child, output, printed, ended };
   };
 
@@ -58,17 +70,20 @@ export async function runRanks(
     if (id !== undefined) {
       for (let rank = 1; rank < size; rank++) {
         const other = start(rank, [id]);
-        other.child.stdin.on('error', () => {}); // it ended early, which its status tells
         other.printed.on('line', line => collect(other, line));
         others.push(other);
       }
     }
     if (name === 'unattended') for (const { child } of others) child.stdin.end('\n');
   });
-  await first.ended;
-  // Without the line above, a rank would wait for it.
-  for (const { child } of others) child.stdin.end('\n');
-  await Promise.all(others.map(rank => rank.ended));
+  try {
+    await first.ended;
+    // Without the line above, a rank would wait for it.
+    for (const { child } of others) child.stdin.end('\n');
+    await Promise.all(others.map(rank => rank.ended));
+  } finally {
+    for (const { child } of all()) child.kill('SIGKILL');
+  }
   return all().map(rank => rank.output);
 }
 

@@ -45,6 +45,7 @@ std::string lastError;
 int timeoutMs = 60'000;
 
 ncclResult_t refuseCall(ncclResult_t status, const std::string& why) {
+  const std::lock_guard lock(deviceLock);
   lastError = why;
   explain("NCCL: " + why);
   return status;
@@ -179,6 +180,8 @@ class Exchange {
   Piece waitForOthers() {
     const RankMemory& memory = *communicator_.memory;
     const int gone = memory.firstGone();
+    // Asked again, since a rank that is gone now may have done its part just before.
+    if (wrote_ ? memory.canRead() : memory.canWrite()) return Piece::further;
     if (gone >= 0) return fail(ncclRemoteError, format("rank %d has left the communicator", gone));
     if (!deadline_) deadline_ = Clock::now() + std::chrono::milliseconds(timeoutMs);
     if (Clock::now() < *deadline_) return Piece::waits;
@@ -322,7 +325,13 @@ const char* ncclGetErrorString(ncclResult_t status) {
   return "unknown result code";
 }
 
-const char* ncclGetLastError(ncclComm_t) { return lastError.c_str(); }
+// A copy for the caller: work in the background may fail meanwhile.
+const char* ncclGetLastError(ncclComm_t) {
+  thread_local std::string message;
+  const std::lock_guard lock(deviceLock);
+  message = lastError;
+  return message.c_str();
+}
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   *id = {};
