@@ -58,11 +58,13 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
           line(`${event.hosts.length} ranks on ${hostNames(event.hosts)}, sharding ${event.sharding}`);
         if (event.resumedFromStep !== null) line(`resumed from step ${event.resumedFromStep}`);
         break;
-      case 'reference':
-        if (event.cached) line(`reference log-probs of ${number(event.totalPairs)} pairs: from the cache`);
+      case 'reference': {
+        const what = `reference log-probs${event.view === 'plain' ? '' : ' with the quality prompt'}`;
+        if (event.cached) line(`${what} of ${number(event.totalPairs)} pairs: from the cache`);
         else if (live || event.donePairs === event.totalPairs)
-          rewrite(`reference log-probs  ${number(event.donePairs)}/${number(event.totalPairs)} pairs`);
+          rewrite(`${what}  ${number(event.donePairs)}/${number(event.totalPairs)} pairs`);
         break;
+      }
       case 'step': {
         const logged = event.step % options.everySteps === 0 || event.step === event.totalSteps;
         const eta = remaining(event.step, event.totalSteps);

@@ -58,6 +58,11 @@ export async function loadConfig(file: string, overrides: readonly string[] = []
       const flag = flags.get(path.slice(0, length).join('.'));
       if (flag !== undefined) return { file: `--set ${flag}`, field: path.join('.') };
     }
+    // A section that no file knows comes from the override of a key in it.
+    const inside = [...flags].find(([key]) => key.startsWith(`${path.join('.')}.`));
+    if (inside !== undefined && !document.hasIn(path)) {
+      return { file: `--set ${inside[1]}`, field: path.join('.') };
+    }
     return { ...position(offsetOf(document, path)), field: path.join('.') };
   });
 }

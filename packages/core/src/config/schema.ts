@@ -51,7 +51,7 @@ const dataSchema = z.strictObject({
     'dataset_name',
     'train_file',
   ),
-  eval: key(files().default([]), 'Evaluation file or files; [] for no evaluation.', 'eval_file'),
+  eval: key(files().prefault([]), 'Evaluation file or files; [] for no evaluation.', 'eval_file'),
   maxTrainPairs: key(
     count().nullable().default(null),
     'Pairs used of the training files, from the first; null: all.',

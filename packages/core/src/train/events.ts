@@ -1,4 +1,5 @@
 /** What a run reports while it goes on. Core never prints; the command line and other programs listen. */
+import type { View } from '../batch/pack.js';
 import type { ReadReport } from '../data/rows.js';
 import type { Overlap } from '../shard/trace.js';
 import type { Sharding } from '../shard/unit.js';
@@ -22,6 +23,8 @@ export type TrainEvent =
     }
   | {
       readonly type: 'reference';
+      /** Of the queries as they are, or with the quality prompt in front. */
+      readonly view: View;
       readonly donePairs: number;
       readonly totalPairs: number;
       readonly cached: boolean;

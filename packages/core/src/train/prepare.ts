@@ -175,9 +175,9 @@ export async function attachReference(
         const totalPairs = dataset.pairs.length;
         const cached = cache.lookup(request).every(entry => entry !== undefined);
         cache.verify(model, request, config.reference.verifyPairs);
-        onEvent({ type: 'reference', donePairs: cached ? totalPairs : 0, totalPairs, cached });
+        onEvent({ type: 'reference', view, donePairs: cached ? totalPairs : 0, totalPairs, cached });
         return cache.fill(model, request, batchPairs, async donePairs => {
-          onEvent({ type: 'reference', donePairs, totalPairs, cached: false });
+          onEvent({ type: 'reference', view, donePairs, totalPairs, cached: false });
           await letOthersRun(signal, communicator);
         });
       };

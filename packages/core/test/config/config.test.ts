@@ -191,6 +191,7 @@ describe('loadConfig', () => {
   it.each([
     ['loss.beta=0', '--set loss.beta=0, field "loss.beta": Expected number >0'],
     ['loss.gamma=0', '--set loss.gamma=0, field "loss.gamma": Unknown key.'],
+    ['bogus.key=1', '--set bogus.key=1, field "bogus": Unknown key.'],
     ['loss.beta', '--set loss.beta: Expected path.of.key=value.'],
     ['method.x=1', '--set method.x=1: "method" is a value'],
     ['loss={beta: 0}', '--set loss={beta: 0}, field "loss.beta"'],
