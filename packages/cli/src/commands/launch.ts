@@ -85,11 +85,9 @@ async function endOf(child: ChildProcess): Promise<number> {
     // Before a rank has anything to save, the first request ends it.
     const endedByRequest = requests > 0 && code === 128 + constants.signals.SIGUSR2;
     if (requests > 1 || endedByRequest) return 130;
-    if (code === null && !explained) {
-      process.stderr.write('sralign: mpirun was killed, and all ranks with it; train --resume goes on\n');
-    }
-    if (killed === null) return code ?? 1;
-    if (!explained) process.stderr.write(`sralign: ${killed}\n`);
+    if (killed === null && code !== null) return code;
+    const reason = killed ?? 'mpirun was killed, and all ranks with it; train --resume goes on';
+    if (!explained) process.stderr.write(`sralign: ${reason}\n`);
     return 1;
   } finally {
     for (const signal of signals) process.off(signal, stop);

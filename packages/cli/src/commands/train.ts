@@ -76,12 +76,15 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
 
 /** Under mpirun the ranks are there at once; others may come minutes later. */
 function sayThatItWaits({ rank, worldSize, masterAddress, masterPort }: Ranks): void {
-  if (rank > 0 || worldSize === 1 || masterAddress === undefined) return;
+  if (rank > 0 || worldSize === 1 || masterAddress === undefined || masterPort === undefined) return;
   const others = `${worldSize - 1} other rank${worldSize === 2 ? '' : 's'}`;
   process.stderr.write(`waiting for ${others} at ${masterAddress}:${masterPort}, at most 5 minutes\n`);
 }
 
-/** `sralign launch` makes SIGUSR2 of a Ctrl-C; and when a rank has failed, mpirun sends SIGTERM to the others, which the control channel ends at once. */
+/**
+ * Says what the first signal has set off. `sralign launch` makes SIGUSR2 of a Ctrl-C; and when a rank has failed, mpirun
+ * sends SIGTERM to the others, which the control channel ends before there is anything to say.
+ */
 function announceOfJob(text: string, signal: NodeJS.Signals): void {
   const announce = (): unknown => process.stderr.write(text.replace('SIGUSR2: ', ''));
   if (signal === 'SIGTERM') setTimeout(announce, 2000).unref();

@@ -82,28 +82,8 @@ export function worldCommunicator(device: DeviceName): Communicator {
     openMpiOf(ranks);
     return new WorldCommunicator({ rank, worldSize, hosts: hostsOfRanks() });
   }
-  const hosts = hostsOfRanks();
-  checkGpus(device, hosts);
   const [idOfRank0] = control.exchange(rank === 0 ? ncclId() : new Uint8Array());
-  return new WorldCommunicator({ rank, worldSize, hosts, ncclId: idOfRank0 });
-}
-
-/** NCCL wants a GPU for every rank, and says no more than "invalid usage" where two have the same. */
-function checkGpus(device: DeviceName, hosts: readonly string[]): void {
-  const number = Number(device.split(':')[1] ?? 0);
-  const { visibleGpus } = environment();
-  const gpus = exchangeTexts(visibleGpus?.[number] ?? `${number}`).map(
-    (gpu, rank) => `GPU ${gpu} of ${hosts[rank]}`,
-  );
-  const second = gpus.findIndex((gpu, rank) => gpus.indexOf(gpu) < rank);
-  if (second < 0) return;
-  throw new ConfigError(
-    `Ranks ${gpus.indexOf(gpus[second]!)} and ${second} have the same GPU: ${gpus[second]}.`,
-    {
-      field: 'training.device',
-      hint: 'Start one rank for each GPU, with training.device cuda; CUDA_VISIBLE_DEVICES may show each its own, or all.',
-    },
-  );
+  return new WorldCommunicator({ rank, worldSize, hosts: hostsOfRanks(), ncclId: idOfRank0 });
 }
 
 /** The orderly end of a job, which all ranks call; returns when they have. Does nothing where none was joined. */
@@ -144,7 +124,7 @@ export function watchWorld(): Disposable {
  * its GPU, and the CPU, stay as they are.
  */
 export function deviceOfRank(device: DeviceName, localRank: number): DeviceName {
-  if (device !== 'cuda' || localRank === 0 || environment().visibleGpus?.length === 1) return device;
+  if (device !== 'cuda' || localRank === 0 || environment().visibleGpus === 1) return device;
   return `cuda:${localRank}`;
 }
 
@@ -217,9 +197,7 @@ function asConfigError<T>(open: () => T): T {
   }
 }
 
-const hostsOfRanks = (): string[] => exchangeTexts(hostname());
-
-function exchangeTexts(text: string): string[] {
+function hostsOfRanks(): string[] {
   const decoder = new TextDecoder();
-  return control.exchange(new TextEncoder().encode(text)).map(bytes => decoder.decode(bytes));
+  return control.exchange(new TextEncoder().encode(hostname())).map(bytes => decoder.decode(bytes));
 }

@@ -19,8 +19,8 @@ export interface Ranks {
   readonly masterAddress?: string;
   /** MASTER_PORT: where rank 0 listens. */
   readonly masterPort?: number;
-  /** CUDA_VISIBLE_DEVICES: the GPUs this process may use, where that is set. */
-  readonly visibleGpus?: readonly string[];
+  /** CUDA_VISIBLE_DEVICES: how many GPUs this process may use, where that is set. */
+  readonly visibleGpus?: number;
 }
 
 export interface Environment extends Ranks {
@@ -84,7 +84,7 @@ function ranks(): Ranks {
   const localWorldSize = agreed(1, ['LOCAL_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_SIZE'], []);
   const masterAddress = read('MASTER_ADDR');
   const masterPort = wholeNumber('MASTER_PORT', 1, 65535);
-  const visibleGpus = read('CUDA_VISIBLE_DEVICES')?.split(',');
+  const visibleGpus = read('CUDA_VISIBLE_DEVICES')?.split(',').length;
   return {
     worldSize: size,
     rank: rank?.value ?? 0,

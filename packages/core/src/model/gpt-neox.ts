@@ -3,8 +3,8 @@ import type { DType } from '@sralign/native';
 import type { Graph, Variable } from '../autograd/graph.js';
 import { embedding, gelu, linear, type NormParameters, norm, residual } from '../autograd/ops.js';
 import type { Parameter } from '../autograd/parameter.js';
-import { UnitSequence } from '../shard/sequence.js';
-import type { ParameterUnit, ShardingOptions } from '../shard/unit.js';
+import type { UnitSequence } from '../shard/sequence.js';
+import type { ShardingOptions } from '../shard/unit.js';
 import { CausalLM, type ModelInput } from './causal-lm.js';
 import { ParameterBuilder, type ParameterValues } from './parameters.js';
 import type { ModelSpec } from './spec.js';
@@ -53,40 +53,30 @@ export class GptNeox extends CausalLM {
       epsilon: spec.normEpsilon,
     });
 
-    const tied = spec.tiedEmbeddings;
-    const finalNorm = (): Promise<NormParameters> => layerNorm('gpt_neox.final_layer_norm');
-    const first = await builder.unit(tied ? 'ends' : 'embedding', async () => ({
-      table: await builder.table('gpt_neox.embed_in.weight', v, h, tied),
-      finalNorm: tied ? await finalNorm() : null,
-    }));
-    const layers: (Layer & { readonly unit: ParameterUnit })[] = [];
-    for (let i = 0; i < spec.layers; i++) {
-      const layer = `gpt_neox.layers.${i}`;
-      layers.push(
-        await builder.unit(`layers.${i}`, async () => ({
-          attentionNorm: await layerNorm(`${layer}.input_layernorm`),
-          qkv: await matrix(`${layer}.attention.query_key_value.weight`, 3 * h, h),
-          dense: await matrix(`${layer}.attention.dense.weight`, h, h),
-          ...(spec.attentionBias && {
-            qkvBias: await bias(`${layer}.attention.query_key_value.bias`, 3 * h),
-            denseBias: await bias(`${layer}.attention.dense.bias`, h),
-          }),
-          mlpNorm: await layerNorm(`${layer}.post_attention_layernorm`),
-          up: await matrix(`${layer}.mlp.dense_h_to_4h.weight`, f, h),
-          upBias: await bias(`${layer}.mlp.dense_h_to_4h.bias`, f),
-          down: await matrix(`${layer}.mlp.dense_4h_to_h.weight`, h, f),
-          downBias: await bias(`${layer}.mlp.dense_4h_to_h.bias`, h),
-        })),
-      );
-    }
-    const end = tied
-      ? { finalNorm: first.finalNorm!, head: first.table, unit: first.unit }
-      : await builder.unit('head', async () => ({
-          finalNorm: await finalNorm(),
-          head: await matrix('embed_out.weight', v, h),
-        }));
-    const units = new UnitSequence([first.unit, ...layers.map(layer => layer.unit), end.unit], sharding);
-    return new GptNeox(spec, computeType, units, first.table, layers, end.finalNorm, end.head);
+    const layerOf = async (index: number): Promise<Layer> => {
+      const layer = `gpt_neox.layers.${index}`;
+      return {
+        attentionNorm: await layerNorm(`${layer}.input_layernorm`),
+        qkv: await matrix(`${layer}.attention.query_key_value.weight`, 3 * h, h),
+        dense: await matrix(`${layer}.attention.dense.weight`, h, h),
+        ...(spec.attentionBias && {
+          qkvBias: await bias(`${layer}.attention.query_key_value.bias`, 3 * h),
+          denseBias: await bias(`${layer}.attention.dense.bias`, h),
+        }),
+        mlpNorm: await layerNorm(`${layer}.post_attention_layernorm`),
+        up: await matrix(`${layer}.mlp.dense_h_to_4h.weight`, f, h),
+        upBias: await bias(`${layer}.mlp.dense_h_to_4h.bias`, f),
+        down: await matrix(`${layer}.mlp.dense_4h_to_h.weight`, h, f),
+        downBias: await bias(`${layer}.mlp.dense_4h_to_h.bias`, h),
+      };
+    };
+    const { units, table, layers, finalNorm, head } = await builder.model(spec, {
+      table: () => builder.table('gpt_neox.embed_in.weight', v, h, spec.tiedEmbeddings),
+      layer: layerOf,
+      finalNorm: () => layerNorm('gpt_neox.final_layer_norm'),
+      head: () => matrix('embed_out.weight', v, h),
+    });
+    return new GptNeox(spec, computeType, units, table, layers, finalNorm, head);
   }
 
   override hidden(graph: Graph, input: ModelInput): Variable {

@@ -3,8 +3,8 @@ import type { DType } from '@sralign/native';
 import type { Graph, Variable } from '../autograd/graph.js';
 import { embedding, linear, type NormParameters, norm, residual, swiglu } from '../autograd/ops.js';
 import type { Parameter } from '../autograd/parameter.js';
-import { UnitSequence } from '../shard/sequence.js';
-import type { ParameterUnit, ShardingOptions } from '../shard/unit.js';
+import type { UnitSequence } from '../shard/sequence.js';
+import type { ShardingOptions } from '../shard/unit.js';
 import { CausalLM, type ModelInput } from './causal-lm.js';
 import { ParameterBuilder, type ParameterValues } from './parameters.js';
 import type { ModelSpec } from './spec.js';
@@ -50,15 +50,8 @@ export class Llama extends CausalLM {
       epsilon: spec.normEpsilon,
     });
 
-    const tied = spec.tiedEmbeddings;
-    const finalNorm = (): Promise<NormParameters> => rmsNorm('model.norm');
-    const first = await builder.unit(tied ? 'ends' : 'embedding', async () => ({
-      table: await builder.table('model.embed_tokens.weight', v, h, tied),
-      finalNorm: tied ? await finalNorm() : null,
-    }));
-    const layers: (Layer & { readonly unit: ParameterUnit })[] = [];
-    for (let i = 0; i < spec.layers; i++) {
-      const layer = `model.layers.${i}`;
+    const layerOf = async (index: number): Promise<Layer> => {
+      const layer = `model.layers.${index}`;
       const attention = `${layer}.self_attn`;
       const mlp = `${layer}.mlp`;
       const qkvParts = (suffix: string): [string, number][] => [
@@ -70,39 +63,36 @@ export class Llama extends CausalLM {
         [`${mlp}.gate_proj.${suffix}`, f],
         [`${mlp}.up_proj.${suffix}`, f],
       ];
-      layers.push(
-        await builder.unit(`layers.${i}`, async () => ({
-          attentionNorm: await rmsNorm(`${layer}.input_layernorm`),
-          qkv: await builder.matrix(`${attention}.qkv.weight`, h, ...qkvParts('weight')),
-          output: await builder.matrix(`${attention}.o_proj.weight`, queryWidth, [
-            `${attention}.o_proj.weight`,
+      return {
+        attentionNorm: await rmsNorm(`${layer}.input_layernorm`),
+        qkv: await builder.matrix(`${attention}.qkv.weight`, h, ...qkvParts('weight')),
+        output: await builder.matrix(`${attention}.o_proj.weight`, queryWidth, [
+          `${attention}.o_proj.weight`,
+          h,
+        ]),
+        ...(spec.attentionBias && {
+          qkvBias: await builder.vector(`${attention}.qkv.bias`, 'bias', ...qkvParts('bias')),
+          outputBias: await builder.vector(`${attention}.o_proj.bias`, 'bias', [
+            `${attention}.o_proj.bias`,
             h,
           ]),
-          ...(spec.attentionBias && {
-            qkvBias: await builder.vector(`${attention}.qkv.bias`, 'bias', ...qkvParts('bias')),
-            outputBias: await builder.vector(`${attention}.o_proj.bias`, 'bias', [
-              `${attention}.o_proj.bias`,
-              h,
-            ]),
-          }),
-          mlpNorm: await rmsNorm(`${layer}.post_attention_layernorm`),
-          gateUp: await builder.matrix(`${mlp}.gate_up.weight`, h, ...gateUpParts('weight')),
-          down: await builder.matrix(`${mlp}.down_proj.weight`, f, [`${mlp}.down_proj.weight`, h]),
-          ...(spec.mlpBias && {
-            gateUpBias: await builder.vector(`${mlp}.gate_up.bias`, 'bias', ...gateUpParts('bias')),
-            downBias: await builder.vector(`${mlp}.down_proj.bias`, 'bias', [`${mlp}.down_proj.bias`, h]),
-          }),
-        })),
-      );
-    }
-    const end = tied
-      ? { finalNorm: first.finalNorm!, head: first.table, unit: first.unit }
-      : await builder.unit('head', async () => ({
-          finalNorm: await finalNorm(),
-          head: await builder.matrix('lm_head.weight', h, ['lm_head.weight', v]),
-        }));
-    const units = new UnitSequence([first.unit, ...layers.map(layer => layer.unit), end.unit], sharding);
-    return new Llama(spec, computeType, units, first.table, layers, end.finalNorm, end.head);
+        }),
+        mlpNorm: await rmsNorm(`${layer}.post_attention_layernorm`),
+        gateUp: await builder.matrix(`${mlp}.gate_up.weight`, h, ...gateUpParts('weight')),
+        down: await builder.matrix(`${mlp}.down_proj.weight`, f, [`${mlp}.down_proj.weight`, h]),
+        ...(spec.mlpBias && {
+          gateUpBias: await builder.vector(`${mlp}.gate_up.bias`, 'bias', ...gateUpParts('bias')),
+          downBias: await builder.vector(`${mlp}.down_proj.bias`, 'bias', [`${mlp}.down_proj.bias`, h]),
+        }),
+      };
+    };
+    const { units, table, layers, finalNorm, head } = await builder.model(spec, {
+      table: () => builder.table('model.embed_tokens.weight', v, h, spec.tiedEmbeddings),
+      layer: layerOf,
+      finalNorm: () => rmsNorm('model.norm'),
+      head: () => builder.matrix('lm_head.weight', h, ['lm_head.weight', v]),
+    });
+    return new Llama(spec, computeType, units, table, layers, finalNorm, head);
   }
 
   override hidden(graph: Graph, input: ModelInput): Variable {

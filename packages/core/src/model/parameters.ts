@@ -3,9 +3,12 @@
  * matrices that are multiplied together (q, k, v; gate, up) fused along their rows.
  */
 import { type DType, fillNormal, Tensor } from '@sralign/native';
+import type { NormParameters } from '../autograd/ops.js';
 import { Parameter, type ParameterSource } from '../autograd/parameter.js';
 import type { Gathered } from '../shard/flat.js';
+import { UnitSequence } from '../shard/sequence.js';
 import { ParameterUnit, type ShardingOptions, type UnitPart } from '../shard/unit.js';
+import type { ModelSpec } from './spec.js';
 
 /** Where the values of parameters come from: a checkpoint, or random numbers. */
 export interface ParameterValues {
@@ -19,6 +22,25 @@ export type ParameterKind = 'matrix' | 'bias' | 'norm';
 /** Rows of a parameter that are one tensor of the checkpoint: its name there and their number. */
 type Part = readonly [name: string, rows: number];
 
+/** How a family makes the parts of its models. */
+export interface ModelParts<Layer> {
+  /** Embedding table [V, H]. */
+  readonly table: () => Promise<Parameter>;
+  readonly layer: (index: number) => Promise<Layer>;
+  readonly finalNorm: () => Promise<NormParameters>;
+  /** Output matrix [V, H]; not asked for where the embedding is it. */
+  readonly head: () => Promise<Parameter>;
+}
+
+export interface BuiltModel<Layer> {
+  readonly units: UnitSequence;
+  readonly table: Parameter;
+  readonly layers: readonly Layer[];
+  readonly finalNorm: NormParameters;
+  /** Output matrix [V, H]; the table itself when tied. */
+  readonly head: Parameter;
+}
+
 export class ParameterBuilder {
   private unitParts: UnitPart[] = [];
   private current: ParameterUnit | null = null;
@@ -30,18 +52,36 @@ export class ParameterBuilder {
     private readonly sharding: ShardingOptions,
   ) {}
 
-  /** Makes a unit of the parameters that `build` makes; only one unit's values are ever whole in memory. */
-  async unit<T>(name: string, build: () => Promise<T>): Promise<T & { readonly unit: ParameterUnit }> {
-    const unit = new ParameterUnit(name, this.sharding);
-    this.current = unit;
-    this.unitParts = [];
-    try {
-      const built = await build();
-      unit.fill(this.unitParts);
-      return { ...built, unit };
-    } finally {
-      for (const { initial } of this.unitParts) initial?.dispose();
+  /**
+   * Makes the parts of a model in the order of a pass, each in its unit; with tied embeddings both ends are one. Only one
+   * unit's values are ever whole in memory.
+   */
+  async model<Layer>(
+    { tiedEmbeddings, layers: count }: Pick<ModelSpec, 'tiedEmbeddings' | 'layers'>,
+    parts: ModelParts<Layer>,
+  ): Promise<BuiltModel<Layer>> {
+    const first = await this.unit(tiedEmbeddings ? 'ends' : 'embedding', async () => {
+      const table = await parts.table();
+      return { table, end: tiedEmbeddings ? { finalNorm: await parts.finalNorm(), head: table } : null };
+    });
+    const layers: { readonly unit: ParameterUnit; readonly built: Layer }[] = [];
+    for (let index = 0; index < count; index++) {
+      layers.push(await this.unit(`layers.${index}`, () => parts.layer(index)));
     }
+    const last =
+      first.built.end === null
+        ? await this.unit('head', async () => ({
+            finalNorm: await parts.finalNorm(),
+            head: await parts.head(),
+          }))
+        : { unit: first.unit, built: first.built.end };
+    const order = [first, ...layers, last].map(({ unit }) => unit);
+    return {
+      units: new UnitSequence(order, this.sharding),
+      table: first.built.table,
+      layers: layers.map(({ built }) => built),
+      ...last.built,
+    };
   }
 
   /** A matrix [sum of rows, columns] made of the named parts, which stand under each other. */
@@ -58,6 +98,22 @@ export class ParameterBuilder {
   /** A vector [sum of lengths] made of the named parts. */
   async vector(name: string, kind: 'bias' | 'norm', ...parts: readonly Part[]): Promise<Parameter> {
     return this.add(name, [], parts, kind, 'f32');
+  }
+
+  private async unit<T>(
+    name: string,
+    build: () => Promise<T>,
+  ): Promise<{ readonly unit: ParameterUnit; readonly built: T }> {
+    const unit = new ParameterUnit(name, this.sharding);
+    this.current = unit;
+    this.unitParts = [];
+    try {
+      const built = await build();
+      unit.fill(this.unitParts);
+      return { unit, built };
+    } finally {
+      for (const { initial } of this.unitParts) initial?.dispose();
+    }
   }
 
   private async add(

@@ -130,20 +130,13 @@ export function microbatchPairs({ training }: Config, { worldSize }: Communicato
   return training.microbatchPairs ?? Math.ceil(training.batchPairs / worldSize);
 }
 
-/** Which views of a data set need reference log-probs. */
-export interface ReferenceViews {
-  readonly plain: boolean;
-  readonly augmented: boolean;
-}
-
 /**
  * Reference log-probs of the data sets, from the cache or computed by the reference model (the initial policy, unless
- * reference.model names another).
- *
- * The ranks compute them together.
+ * reference.model names another). The ranks compute them together.
  *
  * @param referenceKey identity of the reference model; null where the method needs none
  * @param initialPolicy the policy at step 0; null when the run resumes and the policy has moved on
+ * @param datasets `augmented`: in the augmented view, too
  * @param signal aborting it stops between batches; what was computed stays in the cache
  * @throws CheckpointError when the cache does not match; the signal's reason when it is aborted
  */
@@ -152,7 +145,7 @@ export async function attachReference(
   sources: Sources,
   referenceKey: string | null,
   initialPolicy: CausalLM | null,
-  datasets: readonly { readonly dataset: EncodedDataset; readonly views: ReferenceViews }[],
+  datasets: readonly { readonly dataset: EncodedDataset; readonly augmented: boolean }[],
   communicator: Communicator,
   onEvent: (event: TrainEvent) => void,
   signal?: AbortSignal,
@@ -169,7 +162,7 @@ export async function attachReference(
   const batchPairs = microbatchPairs(config, communicator);
   try {
     const result: TrainingPair[][] = [];
-    for (const { dataset, views } of datasets) {
+    for (const { dataset, augmented } of datasets) {
       const logpsOf = async (view: 'plain' | 'augmented') => {
         const request = { pairs: dataset.pairs, view, sharedAugmentation: dataset.sharedAugmentation };
         const totalPairs = dataset.pairs.length;
@@ -181,13 +174,13 @@ export async function attachReference(
           await letOthersRun(signal, communicator);
         });
       };
-      const plain = views.plain ? await logpsOf('plain') : null;
-      const augmented = views.augmented ? await logpsOf('augmented') : null;
+      const references = await logpsOf('plain');
+      const augmentedReferences = augmented ? await logpsOf('augmented') : null;
       result.push(
         dataset.pairs.map((tokens, i) => ({
           ...trainingPair(tokens),
-          reference: plain?.[i] ?? null,
-          augmentedReference: augmented?.[i] ?? null,
+          reference: references[i]!,
+          augmentedReference: augmentedReferences?.[i] ?? null,
         })),
       );
     }

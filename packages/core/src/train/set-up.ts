@@ -137,13 +137,10 @@ async function withModel(
     threads: threads(),
     reports: sources.reports,
   });
-  const preference = config.method !== 'sft';
   const datasets = [
-    { dataset: trainSet, views: { plain: preference, augmented: isRefined(config.method) } },
+    { dataset: trainSet, augmented: isRefined(config.method) },
     // Evaluation measures both views for every preference method, so that methods can be compared.
-    ...(evaluation === null
-      ? []
-      : [{ dataset: evaluation, views: { plain: preference, augmented: preference } }]),
+    ...(evaluation === null ? [] : [{ dataset: evaluation, augmented: true }]),
   ];
   const [trainPairs, evalPairs] = await attachReference(
     config,

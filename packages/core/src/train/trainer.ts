@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { NativeError } from '@sralign/native';
 import { writeFolder, writeFolderTogether } from '../checkpoint/commit.js';
 import { checkpointFolder, pruneCheckpoints } from '../checkpoint/run-folder.js';
-import { joinWorld, watchWorld } from '../comm/world.js';
+import { watchWorld } from '../comm/world.js';
+import { environment } from '../config/env.js';
 import type { Config } from '../config/schema.js';
 import type { SamplerState } from '../data/sampler.js';
 import { RunError } from '../errors.js';
@@ -36,15 +37,13 @@ export interface TrainOptions {
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
   const startedMs = performance.now();
-  const { onEvent } = options;
+  const { rank } = environment();
   const run: RunOptions = {
     resume: options.resume === true,
     overwrite: options.overwrite === true,
     trace: options.trace ?? null,
     signal: options.signal ?? new AbortController().signal,
-    onEvent: event => {
-      if (joinWorld().rank === 0) onEvent?.(event);
-    },
+    onEvent: (rank === 0 ? options.onEvent : undefined) ?? (() => {}),
   };
   try {
     const prepared = await setUpRun(config, run);
