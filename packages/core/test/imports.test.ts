@@ -9,6 +9,7 @@ const source = fileURLToPath(new URL('../src', import.meta.url));
 const ORDER = [
   'errors.ts',
   'files.ts',
+  'bounded.ts',
   'version.ts',
   'config',
   'comm',
