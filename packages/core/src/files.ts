@@ -4,7 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
-import { access, type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
+import { access, type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { RunError } from './errors.js';
 
@@ -83,6 +83,11 @@ export async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** A pipe or a device would be read for ever. @throws Error for anything but a file or a link to one; system errors */
+export async function checkRegularFile(file: string): Promise<void> {
+  if (!(await stat(file)).isFile()) throw new Error('not a regular file');
 }
 
 /** The code of a system error (`ENOENT`), or undefined for any other error. */

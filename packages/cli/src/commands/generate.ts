@@ -50,6 +50,7 @@ async function runGenerate(model: string, options: GenerateOptions): Promise<voi
   const folder = await core.resolveModelFolder(model, 'main');
   const tokenizer = await core.loadTokenizer(folder);
   const loaded = await core.loadModel(folder, { dtype: options.dtype });
+  for (const notice of loaded.notices) process.stderr.write(`note: ${notice}\n`);
   const prompt = options.chat
     ? core.renderChat(tokenizer, [{ role: 'user', content: options.prompt }], true)
     : options.prompt;

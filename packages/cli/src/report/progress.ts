@@ -75,6 +75,9 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
       case 'evaluate':
         line(`evaluation at step ${event.step}  ${evaluationMetrics(event.metrics)}`);
         break;
+      case 'notice':
+        line(`note: ${event.message}`);
+        break;
       case 'checkpoint':
         line(`checkpoint ${event.folder}`);
         break;

@@ -2,7 +2,7 @@
 import { copyFile, mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ModelError } from '../errors.js';
-import { systemErrorCode } from '../files.js';
+import { checkRegularFile, systemErrorCode } from '../files.js';
 
 /**
  * Reads a JSON file.
@@ -10,7 +10,7 @@ import { systemErrorCode } from '../files.js';
  * @throws ModelError when it is missing, cannot be read or is not JSON
  */
 export async function readJsonFile(file: string): Promise<unknown> {
-  const text = await readFile(file, 'utf8').catch((cause: Error) => {
+  const text = await readRegularFile(file).catch((cause: Error) => {
     const missing = systemErrorCode(cause) === 'ENOENT';
     throw new ModelError(missing ? 'The file is missing.' : `The file cannot be read (${cause.message}).`, {
       file,
@@ -26,6 +26,11 @@ export async function readJsonFile(file: string): Promise<unknown> {
       cause,
     });
   }
+}
+
+async function readRegularFile(file: string): Promise<string> {
+  await checkRegularFile(file);
+  return readFile(file, 'utf8');
 }
 
 /** Files that go with the weights whatever becomes of them: tokenizer, chat template, generation settings, licence. */

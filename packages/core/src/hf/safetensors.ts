@@ -7,7 +7,7 @@ import { constants } from 'node:buffer';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ModelError } from '../errors.js';
-import { exists, systemErrorCode } from '../files.js';
+import { checkRegularFile, exists, systemErrorCode } from '../files.js';
 import { readJsonFile } from './folder.js';
 import { isRecord } from './json.js';
 import {
@@ -155,9 +155,12 @@ async function readShardIndex(file: string): Promise<Map<string, string>> {
 }
 
 async function openFile(file: string): Promise<FileHandle> {
-  return open(file, 'r').catch(error => {
-    throw unreadable(file, error);
-  });
+  try {
+    await checkRegularFile(file);
+    return await open(file, 'r');
+  } catch (error) {
+    throw unreadable(file, error as Error);
+  }
 }
 
 async function readBytes(

@@ -30,6 +30,8 @@ export abstract class CausalLM {
   readonly units: UnitSequence;
   /** Output matrix [V, H]; the embedding itself when tied. There from the end of `hidden` on, while its graph is open. */
   readonly head: Parameter;
+  /** What the user should know of how the model was loaded: sentences, none for most models. */
+  readonly notices: string[] = [];
   private readonly cosines: Tensor;
   private readonly sines: Tensor;
 

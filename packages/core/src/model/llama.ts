@@ -6,7 +6,7 @@ import type { Parameter } from '../autograd/parameter.js';
 import type { UnitSequence } from '../shard/sequence.js';
 import type { ShardingOptions } from '../shard/unit.js';
 import { CausalLM, type ModelInput } from './causal-lm.js';
-import { ParameterBuilder, type ParameterValues } from './parameters.js';
+import { ParameterBuilder, type ParameterValues, type StoredShapes } from './parameters.js';
 import type { ModelSpec } from './spec.js';
 
 interface Layer {
@@ -37,11 +37,11 @@ export class Llama extends CausalLM {
 
   static async create(
     spec: ModelSpec,
-    values: ParameterValues | null,
+    source: ParameterValues | StoredShapes,
     computeType: DType,
     sharding: ShardingOptions,
   ): Promise<Llama> {
-    const builder = new ParameterBuilder(values, computeType, sharding);
+    const builder = new ParameterBuilder(source, computeType, sharding);
     const { hiddenSize: h, feedForwardSize: f, vocabularySize: v } = spec;
     const queryWidth = spec.heads.heads * spec.heads.headDim;
     const kvWidth = spec.heads.kvHeads * spec.heads.headDim;

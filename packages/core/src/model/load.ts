@@ -5,13 +5,14 @@ import { type DType, SOLO } from '@sralign/native';
 import { ModelError } from '../errors.js';
 import { readJsonFile } from '../hf/folder.js';
 import { fillValues } from '../shard/fill.js';
-import { openCheckpoint, type SavedTensor, type SavedTensors } from '../shard/saved-tensors.js';
+import { openCheckpoint } from '../shard/saved-tensors.js';
 import type { ShardingOptions } from '../shard/unit.js';
 import type { CausalLM } from './causal-lm.js';
 import { GptNeox } from './gpt-neox.js';
 import { Llama } from './llama.js';
-import { type ParameterValues, randomValues } from './parameters.js';
+import { type ParameterValues, randomValues, type StoredShapes } from './parameters.js';
 import { type ModelSpec, parseModelSpec } from './spec.js';
+import { StoredWeights } from './stored-weights.js';
 
 export interface LoadModelOptions {
   /** Compute type: f32 (default), or bf16 products with f32 master weights. */
@@ -27,7 +28,7 @@ export interface LoadModelOptions {
  * `model.safetensors.index.json`; weights in f32, f16 or bf16. A sharded checkpoint (shard/shards-file.ts) is loaded by any
  * number of ranks.
  *
- * @throws ModelError for a missing or damaged file, an unsupported architecture, a missing or misshapen tensor, NaN;
+ * @throws ModelError for a missing or damaged file, an unsupported architecture, a missing, misshapen or unknown tensor, NaN;
  *   CheckpointError naming the shard that is missing or damaged
  */
 export async function loadModel(folder: string, options: LoadModelOptions = {}): Promise<CausalLM> {
@@ -40,11 +41,14 @@ export async function loadModel(folder: string, options: LoadModelOptions = {}):
   if (randomSeed !== undefined) {
     return createModel(spec, randomValues(spec.initializerRange, randomSeed), dtype, sharding);
   }
-  const weights = await (await openCheckpoint(folder, communicator)).weights();
+  const tensors = await (await openCheckpoint(folder, communicator)).weights();
+  const weights = await StoredWeights.open(spec, tensors, folder, communicator);
   // Left open, so that a rank reads its own part of the weights only.
-  const model = await createModel(spec, null, dtype, sharding);
+  const model = await createModel(weights.spec, weights, dtype, sharding);
   try {
-    await fillValues(model.units.flats, name => storedAs(name, weights, folder));
+    weights.checkNothingLeft();
+    model.notices.push(...weights.notices);
+    await fillValues(model.units.flats, name => weights.find(name));
     model.units.invalidate();
     return model;
   } catch (error) {
@@ -65,33 +69,14 @@ async function readConfig(folder: string): Promise<unknown> {
   return readJsonFile(join(folder, 'config.json'));
 }
 
-/** Builds the model of a spec with values from any source; without one they are zeros. */
+/** Builds the model of a spec with values from any source; of stored shapes alone they are zeros. */
 export function createModel(
   spec: ModelSpec,
-  values: ParameterValues | null,
+  source: ParameterValues | StoredShapes,
   computeType: DType,
   sharding: ShardingOptions = { communicator: SOLO, sharding: 'none' },
 ): Promise<CausalLM> {
   return spec.modelType === 'gpt_neox'
-    ? GptNeox.create(spec, values, computeType, sharding)
-    : Llama.create(spec, values, computeType, sharding);
-}
-
-/** Names under which checkpoints store the same tensor, ours first. */
-function storedNames(name: string): string[] {
-  // transformers 5 calls the output matrix of GPT-NeoX lm_head in memory and writes embed_out; accept both.
-  if (name === 'embed_out.weight') return [name, 'lm_head.weight'];
-  // Checkpoints saved from the base model have no family prefix.
-  return [name, name.replace(/^(gpt_neox|model)\./, '')];
-}
-
-/** @throws ModelError when there is no such tensor */
-function storedAs(name: string, weights: SavedTensors, folder: string): SavedTensor {
-  const stored = storedNames(name).find(candidate => weights.has(candidate));
-  if (stored !== undefined) return weights.get(stored)!;
-  throw new ModelError('The checkpoint does not have this tensor.', {
-    file: folder,
-    field: name,
-    hint: 'Check that config.json belongs to these weights.',
-  });
+    ? GptNeox.create(spec, source, computeType, sharding)
+    : Llama.create(spec, source, computeType, sharding);
 }

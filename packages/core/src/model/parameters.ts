@@ -16,6 +16,12 @@ export interface ParameterValues {
   fill(name: string, target: Tensor, kind: ParameterKind): void | Promise<void>;
 }
 
+/** Instead of values: what is stored, compared before memory is taken. The parameters are zeros until they are filled. */
+export interface StoredShapes {
+  /** @throws ModelError when a tensor is not stored, or in another shape */
+  expect(name: string, shape: readonly number[]): void;
+}
+
 /** What a parameter is, for random initialisation: matrices are normal, biases 0, norm weights 1. */
 export type ParameterKind = 'matrix' | 'bias' | 'norm';
 
@@ -45,9 +51,8 @@ export class ParameterBuilder {
   private unitParts: UnitPart[] = [];
   private current: ParameterUnit | null = null;
 
-  /** @param values null: the parameters are zeros, and their shards are filled when the model is there */
   constructor(
-    private readonly values: ParameterValues | null,
+    private readonly source: ParameterValues | StoredShapes,
     private readonly computeType: DType,
     private readonly sharding: ShardingOptions,
   ) {}
@@ -123,19 +128,21 @@ export class ParameterBuilder {
     kind: ParameterKind,
     gathered: Gathered,
   ): Promise<Parameter> {
+    const values = 'fill' in this.source ? this.source : null;
     const sources: ParameterSource[] = [];
     let end = 0;
     for (const [source, rows] of parts) {
+      if ('expect' in this.source) this.source.expect(source, [rows, ...rowShape]);
       sources.push({ name: source, start: end, end: end + rows });
       end += rows;
     }
     const parameter = new Parameter(name, [end, ...rowShape], sources, this.current!);
-    const initial = this.values === null ? null : Tensor.empty(parameter.shape);
+    const initial = values === null ? null : Tensor.empty(parameter.shape);
     this.unitParts.push({ parameter, initial, gathered });
-    if (this.values === null || initial === null) return parameter;
+    if (values === null || initial === null) return parameter;
     for (const source of sources) {
       using target = initial.rows(source.start, source.end);
-      await this.values.fill(source.name, target, kind);
+      await values.fill(source.name, target, kind);
     }
     return parameter;
   }

@@ -6,6 +6,7 @@ import { writeFileAtomic } from '../files.js';
 import { copyTokenizerFiles, readJsonFile } from '../hf/folder.js';
 import { type StoredTensor, writeModelWeights } from '../hf/safetensors-writer.js';
 import type { CausalLM } from './causal-lm.js';
+import type { ModelSpec } from './spec.js';
 
 /** Weights above this size are sharded, as transformers does (5 GB). */
 export const MAX_SHARD_BYTES = 5_000_000_000;
@@ -32,22 +33,29 @@ export async function saveModel(
   }
   await mkdir(folder, { recursive: true });
   await writeModelWeights(folder, storedTensors(model), { maxShardBytes: MAX_SHARD_BYTES });
-  await writeModelCompanions(folder, sourceFolder, tokenizerFolder);
+  await writeModelCompanions(folder, sourceFolder, tokenizerFolder, model.spec);
 }
 
-/** Writes what a model folder has beside the weights: config.json, tokenizer and generation files. */
+/**
+ * Writes what a model folder has beside the weights: config.json, tokenizer and generation files.
+ *
+ * @param spec of the model, where it may differ from what config.json says (model/stored-weights.ts)
+ */
 export async function writeModelCompanions(
   folder: string,
   sourceFolder: string,
   tokenizerFolder = sourceFolder,
+  spec?: ModelSpec,
 ): Promise<void> {
   await copyTokenizerFiles(sourceFolder, folder);
   if (tokenizerFolder !== sourceFolder) await copyTokenizerFiles(tokenizerFolder, folder);
   const config = (await readJsonFile(join(sourceFolder, 'config.json'))) as Record<string, unknown>;
+  const untied = config.tie_word_embeddings === true &&
+    spec?.tiedEmbeddings === false && { tie_word_embeddings: false };
   const dtypeKey = 'dtype' in config ? 'dtype' : 'torch_dtype';
   await writeFileAtomic(
     join(folder, 'config.json'),
-    `${JSON.stringify({ ...config, [dtypeKey]: 'float32' }, null, 2)}\n`,
+    `${JSON.stringify({ ...config, ...untied, [dtypeKey]: 'float32' }, null, 2)}\n`,
   );
 }
 

@@ -37,6 +37,8 @@ export type TrainEvent =
     }
   | { readonly type: 'evaluate'; readonly step: number; readonly metrics: Readonly<Record<string, number>> }
   | ({ readonly type: 'trace'; readonly step: number; readonly file: string } & Overlap)
+  /** Something that the user did not ask for and should know, as sentences. */
+  | { readonly type: 'notice'; readonly message: string }
   | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }
   | {
       readonly type: 'end';

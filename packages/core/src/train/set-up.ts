@@ -137,6 +137,7 @@ async function withModel(
     threads: threads(),
     reports: sources.reports,
   });
+  for (const message of model.notices) onEvent({ type: 'notice', message });
   const datasets = [
     { dataset: trainSet, augmented: isRefined(config.method) },
     // Evaluation measures both views for every preference method, so that methods can be compared.

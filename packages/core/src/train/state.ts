@@ -66,7 +66,7 @@ export async function saveTrainerState(
   if (sharded) {
     const names = new Set(optimizer.moments.map(({ name }) => name));
     await writeJson(join(folder, SHARDS_FILE), describeShards(units, [...names], state.step));
-    await writeModelCompanions(folder, modelFolder, tokenizerFolder);
+    await writeModelCompanions(folder, modelFolder, tokenizerFolder, model.spec);
   } else {
     await saveModel(model, folder, modelFolder, tokenizerFolder);
     await writeSafetensors(join(folder, OPTIMIZER_FILE), momentTensors(optimizer.moments));
