@@ -17,9 +17,9 @@ import { DataError } from '../errors.js';
 export interface PairTokens {
   /** x, with BOS where the tokenizer has one. At least one token. */
   readonly prompt: Int32Array;
-  /** y+ with its closing EOS. At least one token. */
+  /** y+, unless cut with what ends it. At least one token. */
   readonly chosen: Int32Array;
-  /** y- with its closing EOS. At least one token. */
+  /** y- likewise. */
   readonly rejected: Int32Array;
   /** What follows the shared augmentation in the augmented view. */
   readonly augmentedPrompt: Int32Array;
@@ -135,7 +135,7 @@ class PackWriter {
   private answerSegment(answer: Int32Array, position: number, parent: number): number {
     if (answer.length === 0) {
       throw new DataError('A response has no token.', {
-        hint: 'Every response ends with EOS, so it has at least one.',
+        hint: 'Every response has at least one: EOS, or the first of a cut one.',
       });
     }
     const start = this.tokens.length;

@@ -68,7 +68,7 @@ const dataSchema = z.strictObject({
 const tokensSchema = z.strictObject({
   maxTokens: key(
     z.int().min(3).default(512),
-    'Limit of prompt + response, in tokens. A longer response is cut; its EOS is kept.',
+    'Limit of prompt + response, in tokens. A longer response is cut, and then has no EOS.',
     'max_length',
   ),
   maxPromptTokens: key(

@@ -5,7 +5,7 @@
  *                            | y- EOS        placement last-user-turn: p inside x, before the user's words
  *
  * p, x and the answers are tokenised separately and concatenated, so that whatever two sequences share, they share
- * token for token. BOS stands once, first, if the tokenizer has one. Every answer ends in EOS, cut or not.
+ * token for token. BOS stands once, first, if the tokenizer has one. A whole answer ends in EOS, a cut one does not.
  */
 import type { ChatMessage, PreferenceRow } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
@@ -30,9 +30,9 @@ export interface EncodedPair {
   readonly row: number;
   /** x, with BOS if the tokenizer has one. */
   readonly prompt: Int32Array;
-  /** y+ and its EOS. */
+  /** y+ and, unless it was cut, its EOS. */
   readonly chosen: Int32Array;
-  /** y- and its EOS. */
+  /** y- likewise. */
   readonly rejected: Int32Array;
   /** What follows the shared augmentation in the augmented view. */
   readonly augmentedPrompt: Int32Array;

@@ -55,9 +55,7 @@ export function explainPair(
     options.policy.longPrompt === 'keep-start'
       ? full.prompt.slice(full.prompt.length - cut.promptTokens)
       : full.prompt.slice(0, cut.promptTokens);
-  // Of a cut answer the tokens before its EOS are missing.
-  const responseCut = (ids: readonly number[], count: number) =>
-    ids.slice(ids.length - 1 - count, ids.length - 1);
+  const responseCut = (ids: readonly number[], count: number) => ids.slice(ids.length - count);
   const augmented = [...encoding.sharedAugmentation, ...pair.augmentedPrompt];
   return {
     file: row.file,

@@ -38,6 +38,10 @@ export interface Tokenizer {
   readonly chatTemplate: string | null;
   /** bos_token, eos_token, ... as chat templates name them. */
   readonly specialTokens: Readonly<Record<string, string>>;
+  /** Text of the tokens that stand outside the vocabulary's own merging, special or not, by id. */
+  readonly addedTokens: ReadonlyMap<number, string>;
+  /** Ids that end a generation: EOS, and those that generation_config.json and config.json list. */
+  readonly stopTokenIds: readonly number[];
   /** sha256 of all that decides the ids: tokenizer.json, chat template, BOS and EOS. */
   readonly hash: string;
 }
@@ -75,8 +79,8 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const specialTokens = readSpecialTokens(settings);
   const eosTokenId =
     vocabulary.get(specialTokens.eos_token ?? '') ??
-    firstId(generationConfig!.eos_token_id) ??
-    firstId(modelConfig!.eos_token_id) ??
+    allIds(generationConfig!.eos_token_id)[0] ??
+    allIds(modelConfig!.eos_token_id)[0] ??
     engine.token_to_id('<|endoftext|>');
   const eosToken = eosTokenId === undefined ? undefined : engine.id_to_token(eosTokenId);
   if (eosTokenId === undefined || eosToken === undefined) {
@@ -105,6 +109,14 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     vocabularySize: 1 + [...vocabulary.values()].reduce((largest, id) => Math.max(largest, id), -1),
     chatTemplate,
     specialTokens,
+    addedTokens: new Map([...engine.get_added_tokens_decoder()].map(([id, { content }]) => [id, content])),
+    stopTokenIds: [
+      ...new Set([
+        eosTokenId,
+        ...allIds(generationConfig!.eos_token_id),
+        ...allIds(modelConfig!.eos_token_id),
+      ]),
+    ],
     hash: hash.digest('hex'),
   };
 }
@@ -218,10 +230,8 @@ function readSpecialTokens(settings: Json): Record<string, string> {
   return tokens;
 }
 
-function firstId(value: unknown): number | undefined {
-  const id: unknown = Array.isArray(value) ? value[0] : value;
-  return typeof id === 'number' ? id : undefined;
-}
+/** eos_token_id is one id, a list of them, or null. */
+const allIds = (value: unknown): number[] => [value].flat().filter(id => typeof id === 'number');
 
 const withoutNulls = (json: Json): Json =>
   Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null));

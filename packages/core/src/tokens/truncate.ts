@@ -45,7 +45,10 @@ export function cutAround(
   return [...keptHead, ...protectedTokens, ...tail.slice(0, Math.max(0, tail.length - removed))];
 }
 
-/** Cuts a response, the EOS at its end included, to `limit` >= 1 tokens; the EOS stays last. */
+/**
+ * Cuts a response to its first `limit` >= 1 tokens. What ended it (EOS, the end of the turn) goes with the rest: it would
+ * teach the model to stop there.
+ */
 export function cutResponse(ids: readonly number[], limit: number): readonly number[] {
-  return ids.length <= limit ? ids : [...ids.slice(0, limit - 1), ids.at(-1)!];
+  return ids.slice(0, limit);
 }

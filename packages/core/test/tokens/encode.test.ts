@@ -123,7 +123,7 @@ describe('the length policy', () => {
         );
         expect(pair!.cut.promptTokens).toBe(full.length - kept.length);
         const answer = [...stories.encode(chosen, { continues: true }), 2];
-        expect([...pair!.chosen].slice(0, -1)).toEqual(answer.slice(0, pair!.chosen.length - 1));
+        expect([...pair!.chosen]).toEqual(answer.slice(0, pair!.chosen.length));
         expect(pair!.chosen.length + pair!.cut.chosenTokens).toBe(answer.length);
       }),
     );
@@ -189,6 +189,16 @@ describe('the length policy', () => {
     expect(() => encodePairs(rows.slice(0, 1), stories, options(policy))).toThrow('No pair is left');
   });
 
+  it('cuts an answer at the limit, its EOS first', () => {
+    const answer = neox.encode(' a bird flew away');
+    for (let limit = 1; limit <= answer.length + 1; limit++) {
+      const policy = { maxPromptTokens: 2, maxTokens: 1 + limit };
+      const [pair] = encodePairs([textRow('Q', ' a bird flew away', ' no')], neox, options(policy)).pairs;
+      expect([...pair!.chosen]).toEqual([...answer, neox.eosTokenId].slice(0, limit));
+      expect(pair!.cut.chosenTokens).toBe(answer.length + 1 - limit);
+    }
+  });
+
   it('reports what was cut, file by file', () => {
     const long = ' bird'.repeat(40);
     const rows = [
@@ -215,14 +225,17 @@ describe('the length policy', () => {
   }
 
   function expectWithinLimits(
-    { prompt, chosen, rejected }: ReturnType<typeof encodePairs>['pairs'][number],
+    { prompt, chosen, rejected, cut }: ReturnType<typeof encodePairs>['pairs'][number],
     { maxTokens, maxPromptTokens }: Pick<TokenPolicy, 'maxTokens' | 'maxPromptTokens'>,
   ) {
     expect(prompt.length).toBeLessThanOrEqual(maxPromptTokens);
     expect(prompt[0]).toBe(1);
-    for (const answer of [chosen, rejected]) {
+    for (const [answer, cutTokens] of [
+      [chosen, cut.chosenTokens],
+      [rejected, cut.rejectedTokens],
+    ] as const) {
       expect(prompt.length + answer.length).toBeLessThanOrEqual(maxTokens);
-      expect(answer.at(-1)).toBe(2);
+      expect(answer.at(-1) === 2, 'EOS ends a whole answer and no cut one').toBe(cutTokens === 0);
     }
   }
 });
@@ -319,7 +332,7 @@ describe('explainPair', () => {
       fate: 'used',
       prompt: { text: ' two three four', tokens: 3, cutText: ' one', cutTokens: 1 },
       augmentedPrompt: { text: `${P} two three four`, tokens: neox.encode(P).length + 3 },
-      chosen: { text: ' a bird<|endoftext|>', tokens: 3, cutText: ' flew away', cutTokens: 2 },
+      chosen: { text: ' a bird flew', tokens: 3, cutText: ' away<|endoftext|>', cutTokens: 2 },
       rejected: { text: ' no<|endoftext|>', tokens: 2, cutText: '', cutTokens: 0 },
     });
     const keepStart = explainPair(row, neox, options({ ...policy, longPrompt: 'keep-start' }));

@@ -48,6 +48,14 @@ describe('loadTokenizer', () => {
     await expect(loadTokenizer(bare)).rejects.toThrow('The tokenizer has no end-of-sequence token.');
   });
 
+  it('knows every id that ends a generation', async () => {
+    const folder = await storiesWith({});
+    await writeFile(join(folder, 'generation_config.json'), JSON.stringify({ eos_token_id: [2, 7] }));
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ eos_token_id: [9, 7] }));
+    expect((await loadTokenizer(folder)).stopTokenIds).toEqual([2, 7, 9]);
+    expect(stories.stopTokenIds).toEqual([2]);
+  });
+
   it('takes the chat template from the settings or from chat_template.jinja', async () => {
     expect((await loadTokenizer(await storiesWith({ chat_template: 'T' }))).chatTemplate).toBe('T');
     const named = [
