@@ -67,6 +67,26 @@ describe('sralign plan', () => {
     });
   });
 
+  it('reads sizes as Docker and systemd write them', async () => {
+    using folder = new TemporaryFolder();
+    for (const [memory, bytes] of [
+      ['24G', 24 * 2 ** 30],
+      ['24Gi', 24 * 2 ** 30],
+      ['512m', 512 * 2 ** 20],
+      ['24GB', 24e9],
+    ] as const) {
+      const { stdout } = await sralign([
+        'plan',
+        tinyConfig(folder),
+        '--memory',
+        memory,
+        '--json',
+        ...CEILINGS,
+      ]);
+      expect(JSON.parse(stdout).memoryBytes).toBe(bytes);
+    }
+  });
+
   it('refuses a size without a unit, and asks for the memory', async () => {
     using folder = new TemporaryFolder();
     const config = tinyConfig(folder);

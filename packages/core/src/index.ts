@@ -20,6 +20,9 @@ export { CausalLM } from './model/causal-lm.js';
 export { type LoadModelOptions, loadModel } from './model/load.js';
 export { sequenceLogits } from './model/logits.js';
 export { saveModel } from './model/save.js';
+export type { MemoryChange, MemoryFit } from './plan/fit.js';
+export { stepFlops } from './plan/flops.js';
+export type { MemoryPlan } from './plan/memory.js';
 export { type Alternative, type PlanRequest, planRun, type RunPlan } from './plan/plan.js';
 export type { AnswerLogps } from './reference/cache.js';
 export { SHARDINGS, type Sharding, type ShardingOptions } from './shard/unit.js';
@@ -28,7 +31,6 @@ export { type EncodedDataset, type EncodedPair, encodePairs } from './tokens/enc
 export { explainPair } from './tokens/explain.js';
 export { loadTokenizer, type Tokenizer } from './tokens/tokenizer.js';
 export type { TrainEvent, TrainResult } from './train/events.js';
-export { stepFlops } from './train/flops.js';
 export {
   PreferenceTrainer,
   type PreferenceTrainerOptions,

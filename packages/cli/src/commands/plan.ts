@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { Alternative, RunPlan } from '@sralign/core';
 import { Command, InvalidArgumentError } from 'commander';
 import { examples, numberBetween, positiveNumber, setOption, wholeNumber } from '../options.js';
+import { memorySection } from '../report/memory.js';
 import { byteSize, duration, listing, number, table } from '../report/table.js';
 
 interface PlanOptions {
@@ -29,7 +30,11 @@ export function planCommand(): Command {
       'YAML file of a training run; config.json beside it stands in for a model that is not here',
     )
     .option('--gpus <n>', 'ranks: GPUs, or processes on CPUs', wholeNumber(1), 1)
-    .requiredOption('--memory <size>', 'memory of a rank, as in 80GiB, 24GB', byteCount)
+    .requiredOption(
+      '--memory <size>',
+      'memory of a rank, as in 80GiB, 24G (both 1024^3), 24GB (10^9)',
+      byteCount,
+    )
     .option('--tflops <n>', 'matrix products of a rank, TFLOP/s in training.dtype', positiveNumber)
     .option('--memory-gb-per-s <n>', 'memory bandwidth of a rank, GB/s', positiveNumber)
     .option('--link-gb-per-s <n>', 'communication of a rank in one direction, GB/s', positiveNumber)
@@ -65,43 +70,31 @@ async function runPlan(file: string, options: PlanOptions): Promise<void> {
   process.stdout.write(`${options.json ? JSON.stringify(plan, null, 2) : describe(plan)}\n`);
 }
 
+/** Powers of 1024 for the bare letters too, as Docker and systemd read them. */
 const UNITS: Readonly<Record<string, number>> = {
   KB: 1e3,
   MB: 1e6,
   GB: 1e9,
   TB: 1e12,
-  KIB: 2 ** 10,
-  MIB: 2 ** 20,
-  GIB: 2 ** 30,
-  TIB: 2 ** 40,
+  ...Object.fromEntries(
+    ['K', 'M', 'G', 'T'].flatMap((letter, index) =>
+      [letter, `${letter}I`, `${letter}IB`].map(unit => [unit, 1024 ** (index + 1)]),
+    ),
+  ),
 };
 
-/** "80GiB" -> bytes. */
+/** "80GiB", "24G", "24GB" -> bytes. */
 function byteCount(text: string): number {
   const [, amount, unit] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i.exec(text) ?? [];
   const bytes = Number(amount) * (UNITS[unit?.toUpperCase() ?? ''] ?? Number.NaN);
-  if (!(bytes > 0)) throw new InvalidArgumentError('It must be a size such as 80GiB or 24GB.');
+  if (!(bytes > 0)) throw new InvalidArgumentError('It must be a size such as 80GiB, 24G or 24GB.');
   return bytes;
 }
-
-const KINDS: Readonly<Record<keyof RunPlan['memory']['kinds'], string>> = {
-  parameters: 'parameters, f32',
-  computeCopies: 'parameters, bf16 copy',
-  gradients: 'gradients',
-  optimizerState: 'optimizer state',
-  rotaryTables: 'rotary tables',
-  activations: 'activations',
-  logits: 'logits kept at a time',
-  gatheredUnits: 'gathered parameters',
-  unreducedGradients: 'gradients not yet summed',
-  reductionScratch: 'sums under way',
-  workspace: 'working memory of kernels',
-};
 
 function describe(plan: RunPlan): string {
   return [
     heading(plan),
-    memorySection(plan),
+    memorySection(plan.memory, verdictOf(plan)),
     communicationSection(plan),
     timeSection(plan),
     `What fits into ${byteSize(plan.memoryBytes)}\n${alternativesTable(plan.alternatives)}`,
@@ -118,18 +111,10 @@ function heading(plan: RunPlan): string {
   );
 }
 
-function memorySection({ memory, memoryBytes, freeBytes, fits }: RunPlan): string {
-  const kinds = (Object.keys(KINDS) as (keyof typeof KINDS)[])
-    .filter(kind => memory.kinds[kind] > 0)
-    .map((kind): [string, string] => [KINDS[kind], byteSize(memory.kinds[kind])]);
-  const verdict = fits
+const verdictOf = ({ fits, freeBytes, memoryBytes }: RunPlan): string =>
+  fits
     ? `fits, ${byteSize(freeBytes)} free of ${byteSize(memoryBytes)}`
     : `DOES NOT FIT, ${byteSize(-freeBytes)} more than ${byteSize(memoryBytes)}`;
-  return `Memory of a rank at its peak (${memory.phase})\n${listing([
-    ...kinds,
-    ['total', `${byteSize(memory.totalBytes)}: ${verdict}`],
-  ])}`;
-}
 
 function communicationSection({ step, worldSize }: RunPlan): string {
   if (worldSize === 1) return 'Communication: none';

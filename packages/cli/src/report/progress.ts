@@ -2,6 +2,7 @@
  * Training events as lines on stderr: on a terminal one line that is written over, otherwise a line per logged step.
  */
 import type { TrainEvent } from '@sralign/core';
+import { describeFit } from './memory.js';
 import { duration, number } from './table.js';
 
 export interface ProgressStream {
@@ -74,6 +75,9 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
       }
       case 'evaluate':
         line(`evaluation at step ${event.step}  ${evaluationMetrics(event.metrics)}`);
+        break;
+      case 'memory':
+        for (const text of describeFit(event.fit).split('\n')) line(text);
         break;
       case 'notice':
         line(`note: ${event.message}`);

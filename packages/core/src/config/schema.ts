@@ -220,6 +220,10 @@ const trainingSchema = z.strictObject({
     'sharding_strategy',
     'zero_stage',
   ),
+  memoryCheck: key(
+    z.enum(['error', 'warn']).default('error'),
+    'What happens when the planned peak of a step exceeds the memory that is available: refuse to start, or say so and start.',
+  ),
   threads: key(
     z.int().min(1).max(1024).nullable().default(null),
     'CPU threads; null: OMP_NUM_THREADS, or all processors this process may use.',

@@ -1,6 +1,6 @@
 /** What this machine reaches: matrix products and memory. */
 import { add, type DType, Scope, synchronize, Tensor } from '@sralign/native';
-import { measureMatmulFlops } from '../train/flops.js';
+import { measureMatmulFlops } from './flops.js';
 
 interface MeasuredCeilings {
   readonly flopsPerSecond: number;

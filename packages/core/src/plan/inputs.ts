@@ -6,24 +6,17 @@ import { ModelError } from '../errors.js';
 import { exists } from '../files.js';
 import { resolveModelFolder } from '../hf/hub.js';
 import { readModelSpec } from '../model/load.js';
-import type { ModelSpec } from '../model/spec.js';
 import { encodePairs } from '../tokens/encode.js';
 import { loadTokenizer } from '../tokens/tokenizer.js';
 import { lengthsOf, type PairLengths } from './lengths.js';
+import type { WayInputs } from './ways.js';
 
 /** Pairs that are encoded for their lengths, from the first: enough for the longest, soon done on a large data set. */
 const MEASURED_PAIRS = 10_000;
 
-export interface PlanInputs {
-  readonly spec: ModelSpec;
+export interface PlanInputs extends WayInputs {
   /** Where the spec is from, for people. */
   readonly modelSource: string;
-  /** Time is planned for their mean. */
-  readonly timePairs: readonly PairLengths[];
-  /** Memory is planned for the longest of them, which depends on what a pass packs. */
-  readonly memoryPairs: readonly PairLengths[];
-  /** Tokens of the p that all pairs share. */
-  readonly sharedTokens: number;
   /** Where the lengths are from, for people. */
   readonly lengthsSource: string;
 }

@@ -1,17 +1,14 @@
 /** The plan of a run: what it takes of a rank's memory and how long a step lasts, and what else would fit. */
-import { cpuInfo, threads } from '@sralign/native';
-import type { Answers, View } from '../batch/pack.js';
+import { configureCompute } from '../comm/compute.js';
 import type { Config } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
-import { isRefined } from '../loss/preference.js';
 import { SHARDINGS, type Sharding } from '../shard/unit.js';
-import { configureCompute } from '../train/prepare.js';
 import { measureCeilings } from './ceilings.js';
-import { type PlanInputs, readPlanInputs } from './inputs.js';
-import { longestFirst, meanShape, type PackedShape, packedShape } from './lengths.js';
-import { type MemoryOptions, type MemoryPlan, planMemory } from './memory.js';
+import { readPlanInputs } from './inputs.js';
+import { type MemoryPlan, planMemory } from './memory.js';
 import { type Ceilings, planStep, type StepPlan } from './step.js';
 import { parameterCount } from './units.js';
+import { memoryOptions, shapesOf, type Way } from './ways.js';
 
 /**
  * Shares of the products' peak that steps reach, all but the optimizer counted: on the CPU the means of what the steps
@@ -84,14 +81,15 @@ export async function planRun(config: Config, request: PlanRequest): Promise<Run
   const pairsOfRank = Math.ceil(batchPairs / request.worldSize);
   const microbatchPairs = Math.min(config.training.microbatchPairs ?? pairsOfRank, pairsOfRank);
 
-  const shapes = shapesOf(config, inputs);
+  const { worldSize } = request;
+  const shapes = shapesOf(config.method, inputs);
   const planned = (way: Way): { memory: MemoryPlan; step: StepPlan } => {
-    const memory = planMemory(inputs.spec, optionsOf(config, request, way, shapes, 'longest'));
-    const step = planStep(inputs.spec, optionsOf(config, request, way, shapes, 'mean'), ceilings);
+    const memory = planMemory(inputs.spec, memoryOptions(config, worldSize, way, shapes, 'longest'));
+    const step = planStep(inputs.spec, memoryOptions(config, worldSize, way, shapes, 'mean'), ceilings);
     return { memory, step };
   };
   const fits = (bytes: number): boolean => bytes <= request.memoryBytes;
-  const { memory, step } = planned({ sharding, activationCheckpointing, microbatchPairs });
+  const { memory, step } = planned({ dtype, sharding, activationCheckpointing, microbatchPairs });
 
   // A configuration asks for microbatches that divide the batch; null is all pairs of a rank, whatever they are.
   const divides = (size: number): boolean => batchPairs % size === 0;
@@ -102,7 +100,7 @@ export async function planRun(config: Config, request: PlanRequest): Promise<Run
   const shardings = request.worldSize === 1 ? [sharding] : SHARDINGS;
   const alternatives = shardings.flatMap(sharding =>
     [false, true].map((activationCheckpointing): Alternative => {
-      const way = { sharding, activationCheckpointing };
+      const way = { dtype, sharding, activationCheckpointing };
       const { totalBytes } = planned({ ...way, microbatchPairs }).memory;
       const largest = sizes
         .map(size => ({ size, ...planned({ ...way, microbatchPairs: size }) }))
@@ -145,61 +143,6 @@ export async function planRun(config: Config, request: PlanRequest): Promise<Run
       ...origins,
       ...remarks(config, request),
     ],
-  };
-}
-
-interface Way {
-  readonly sharding: Sharding;
-  readonly activationCheckpointing: boolean;
-  readonly microbatchPairs: number;
-}
-
-/** The shape of a batch of `count` pairs in a view. */
-type ShapeOf = (view: View, count: number) => PackedShape;
-type Shapes = Readonly<Record<'longest' | 'mean', ShapeOf>>;
-
-function shapesOf({ method }: Config, inputs: PlanInputs): Shapes {
-  const { spec, timePairs, memoryPairs, sharedTokens } = inputs;
-  const answers: Answers = method === 'sft' ? 'chosen' : 'both';
-  const sorted = {
-    plain: longestFirst(memoryPairs, 'plain', answers),
-    augmented: longestFirst(memoryPairs, 'augmented', answers),
-  };
-  return {
-    longest: (view, count) => {
-      // The same pairs again where there are fewer.
-      const pairs = sorted[view];
-      const batch = Array.from({ length: count }, (_, index) => pairs[index % pairs.length]!);
-      return packedShape(batch, view, answers, sharedTokens, spec.window);
-    },
-    mean: (view, count) => meanShape(timePairs, count, view, answers, sharedTokens, spec.window),
-  };
-}
-
-function optionsOf(
-  { method, training, optimizer, data, evaluation }: Config,
-  { worldSize }: PlanRequest,
-  way: Way,
-  shapes: Shapes,
-  which: 'longest' | 'mean',
-): MemoryOptions {
-  const pairsOfRank = Math.ceil(training.batchPairs / worldSize);
-  const microbatches = Math.ceil(pairsOfRank / way.microbatchPairs);
-  const count = which === 'longest' ? way.microbatchPairs : pairsOfRank / microbatches;
-  const evaluated = Math.min(evaluation.batchPairs, data.maxEvalPairs ?? evaluation.batchPairs);
-  return {
-    ...way,
-    dtype: training.dtype,
-    optimizer: optimizer.name,
-    worldSize,
-    microbatches,
-    plain: shapes[which]('plain', count),
-    augmented: isRefined(method) ? shapes[which]('augmented', count) : null,
-    evaluation:
-      data.eval.length === 0 ? null : shapes.longest(method === 'sft' ? 'plain' : 'augmented', evaluated),
-    device: training.device === 'cpu' ? 'cpu' : 'cuda',
-    threads: training.threads ?? threads(),
-    nativeBf16: cpuInfo().nativeBf16,
   };
 }
 

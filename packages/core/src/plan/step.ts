@@ -23,7 +23,7 @@
  */
 import type { ModelSpec } from '../model/spec.js';
 import type { Sharding } from '../shard/unit.js';
-import { blockFlops, headFlops } from '../train/flops.js';
+import { blockFlops, headFlops } from './flops.js';
 import type { PackedShape } from './lengths.js';
 import type { MemoryOptions } from './memory.js';
 import {

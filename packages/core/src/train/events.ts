@@ -1,6 +1,7 @@
 /** What a run reports while it goes on. Core never prints; the command line and other programs listen. */
 import type { View } from '../batch/pack.js';
 import type { ReadReport } from '../data/rows.js';
+import type { MemoryFit } from '../plan/fit.js';
 import type { Overlap } from '../shard/trace.js';
 import type { Sharding } from '../shard/unit.js';
 
@@ -37,6 +38,8 @@ export type TrainEvent =
     }
   | { readonly type: 'evaluate'; readonly step: number; readonly metrics: Readonly<Record<string, number>> }
   | ({ readonly type: 'trace'; readonly step: number; readonly file: string } & Overlap)
+  /** The run does not fit into the memory that there is. It is refused, or with training.memoryCheck: warn goes on. */
+  | { readonly type: 'memory'; readonly fit: MemoryFit }
   /** Something that the user did not ask for and should know, as sentences. */
   | { readonly type: 'notice'; readonly message: string }
   | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }

@@ -1,8 +1,7 @@
 /** From a configuration to everything a run needs: model, encoded pairs and their reference log-probs. */
 import { join } from 'node:path';
-import { type Communicator, type DeviceName, NativeError, setThreads, useDevice } from '@sralign/native';
+import type { Communicator } from '@sralign/native';
 import { inTurns } from '../comm/turns.js';
-import { deviceOfRank } from '../comm/world.js';
 import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
 import type { ReadReport } from '../data/rows.js';
@@ -10,6 +9,7 @@ import { ConfigError, DataError } from '../errors.js';
 import { resolveModelFolder } from '../hf/hub.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel, readModelSpec } from '../model/load.js';
+import type { ModelSpec } from '../model/spec.js';
 import { ReferenceCache } from '../reference/cache.js';
 import { type EncodedDataset, type EncodedPair, encodePairs } from '../tokens/encode.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
@@ -23,6 +23,8 @@ export interface Sources {
   readonly referenceFolder: string | null;
   readonly tokenizerFolder: string;
   readonly tokenizer: Tokenizer;
+  /** Of the model, as its config.json says. */
+  readonly spec: ModelSpec;
   readonly train: EncodedDataset;
   readonly evaluation: EncodedDataset | null;
   readonly reports: readonly ReadReport[];
@@ -59,7 +61,7 @@ export async function prepareSources(config: Config, communicator: Communicator)
   const train = await encode(config.data.train, config.data.maxTrainPairs);
   const evaluation =
     config.data.eval.length === 0 ? null : await encode(config.data.eval, config.data.maxEvalPairs);
-  return { ...folders, tokenizer, train, evaluation, reports: allReports };
+  return { ...folders, tokenizer, spec, train, evaluation, reports: allReports };
 }
 
 async function resolveFolders(
@@ -73,32 +75,6 @@ async function resolveFolders(
   const otherFolder = reference === null ? modelFolder : await resolveModelFolder(reference, revision);
   const referenceFolder = config.method === 'sft' ? null : otherFolder;
   return { modelFolder, tokenizerFolder, referenceFolder };
-}
-
-/**
- * Chooses the device, and the number of compute threads: training.threads, OMP_NUM_THREADS, or all that are there. Every rank
- * of a host gets a GPU of its own.
- *
- * @returns the device
- * @throws ConfigError when it cannot be used
- */
-export function configureCompute(
-  { device: configured, threads }: Config['training'],
-  localRank = 0,
-): DeviceName {
-  // The configuration allows no other form.
-  const device = deviceOfRank(configured as DeviceName, localRank);
-  try {
-    useDevice(device);
-  } catch (cause) {
-    if (!(cause instanceof NativeError)) throw cause;
-    throw new ConfigError(`The device ${device} cannot be used: ${cause.message}.`, {
-      field: 'training.device',
-      hint: '`sralign doctor` says what is there.',
-    });
-  }
-  if (threads !== null) setThreads(threads);
-  return device;
 }
 
 /** A model that the ranks share as the configuration says. @param randomSeed draws the weights instead of reading them */

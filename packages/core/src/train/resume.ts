@@ -63,7 +63,13 @@ function parseSaved(text: string, file: string): unknown {
 const CHANGEABLE: readonly string[] = [
   ...['output', 'logging', 'checkpoint', 'evaluation'],
   ...['reference.cacheFolder', 'reference.verifyPairs'],
-  ...['training.device', 'training.threads', 'training.activationCheckpointing', 'training.sharding'],
+  ...[
+    'training.device',
+    'training.threads',
+    'training.memoryCheck',
+    'training.activationCheckpointing',
+    'training.sharding',
+  ],
 ];
 
 /** The end of the run, towards which a learning rate that is not constant falls. */

@@ -3,6 +3,7 @@ import { access, constants } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Communicator, currentDevice, threads } from '@sralign/native';
 import { checkRunFolder, createRunFolder } from '../checkpoint/run-folder.js';
+import { configureCompute } from '../comm/compute.js';
 import { inTurns, isHostLeader } from '../comm/turns.js';
 import { joinWorld, worldCommunicator } from '../comm/world.js';
 import { stringifyConfig } from '../config/load.js';
@@ -17,10 +18,10 @@ import type { CausalLM } from '../model/causal-lm.js';
 import { TraceRecorder } from '../shard/trace.js';
 import { agreeOnConfig, agreeOnSources } from './agreement.js';
 import type { TrainEvent } from './events.js';
+import { checkMemory } from './memory-check.js';
 import { PreferenceTrainer, type TrainingPair } from './preference-trainer.js';
 import {
   attachReference,
-  configureCompute,
   loadInitialModel,
   loadSharedModel,
   microbatchPairs,
@@ -72,6 +73,7 @@ export async function setUpRun(config: Config, options: RunOptions): Promise<Pre
   }
   const sources = await prepareSources(config, communicator);
   const referenceKey = await agreeOnSources(config, sources, communicator);
+  await checkMemory(config, sources, device, communicator, options.onEvent);
   const resumed = resume ? await findCheckpoint(config, communicator) : null;
   const model =
     resumed === null

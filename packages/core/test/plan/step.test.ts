@@ -4,10 +4,10 @@ import { packPairs, type View } from '../../src/batch/pack.js';
 import type { Method } from '../../src/loss/preference.js';
 import { isRefined } from '../../src/loss/preference.js';
 import { parseModelSpec } from '../../src/model/spec.js';
+import { stepFlops } from '../../src/plan/flops.js';
 import { lengthsOf, meanShape, packedShape } from '../../src/plan/lengths.js';
 import type { MemoryOptions } from '../../src/plan/memory.js';
 import { type Ceilings, planStep, type StepPlan } from '../../src/plan/step.js';
-import { stepFlops } from '../../src/train/flops.js';
 import { fixedPairs, pairArbitrary, tinyConfigs, tinyModel } from '../support.js';
 import { augmentation } from './measured.js';
 

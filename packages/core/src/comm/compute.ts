@@ -1,0 +1,31 @@
+/** What a rank computes with: its device and its threads. */
+import { type DeviceName, NativeError, setThreads, useDevice } from '@sralign/native';
+import type { Config } from '../config/schema.js';
+import { ConfigError } from '../errors.js';
+import { deviceOfRank } from './world.js';
+
+/**
+ * Chooses the device, and the number of compute threads: training.threads, OMP_NUM_THREADS, or all that are there. Every rank
+ * of a host gets a GPU of its own.
+ *
+ * @returns the device
+ * @throws ConfigError when it cannot be used
+ */
+export function configureCompute(
+  { device: configured, threads }: Config['training'],
+  localRank = 0,
+): DeviceName {
+  // The configuration allows no other form.
+  const device = deviceOfRank(configured as DeviceName, localRank);
+  try {
+    useDevice(device);
+  } catch (cause) {
+    if (!(cause instanceof NativeError)) throw cause;
+    throw new ConfigError(`The device ${device} cannot be used: ${cause.message}.`, {
+      field: 'training.device',
+      hint: '`sralign doctor` says what is there.',
+    });
+  }
+  if (threads !== null) setThreads(threads);
+  return device;
+}
