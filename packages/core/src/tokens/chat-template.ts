@@ -1,20 +1,27 @@
 /** Conversations to text, by the Jinja template that comes with a chat model. */
-import { Template } from '@huggingface/jinja';
 import type { ChatMessage } from '../data/rows.js';
 import { DataError, ModelError } from '../errors.js';
+import { BudgetExceeded, UnsupportedConstruct } from './jinja/errors.js';
+import { JinjaTemplate } from './jinja/template.js';
 import type { Tokenizer } from './tokenizer.js';
 
-const parsedTemplates = new Map<string, Template>();
+const parsedTemplates = new Map<string, JinjaTemplate>();
+
+/** What a template is rendered with, beside the conversation. */
+export type ChatTokenizer = Pick<Tokenizer, 'chatTemplate' | 'chatTemplateFile' | 'specialTokens' | 'now'>;
 
 /**
- * Renders a conversation. Special tokens that the template writes are part of the text.
+ * Renders a conversation as `apply_chat_template` of transformers does: what the template writes, to the character,
+ * or an error. Special tokens that the template writes are part of the text. `tools` and `documents` are none.
  *
  * @param addGenerationPrompt end with the opening of an assistant's turn
  * @param where named in errors
- * @throws ModelError when there is no template or it is not valid; DataError when it refuses the messages
+ * @throws ModelError naming the template's file when there is no template, when it is not valid, uses something
+ *   whose result in jinja2 is not computed here, or takes more work or memory than any chat needs; DataError when it
+ *   refuses the messages
  */
 export function renderChat(
-  tokenizer: Pick<Tokenizer, 'chatTemplate' | 'specialTokens'>,
+  tokenizer: ChatTokenizer,
   messages: readonly ChatMessage[],
   addGenerationPrompt: boolean,
   where: { readonly file?: string; readonly row?: number } = {},
@@ -24,14 +31,26 @@ export function renderChat(
       hint: 'Use a chat model, or data.format hh or preference.',
     });
   }
-  const template = parseTemplate(tokenizer.chatTemplate);
+  const file = tokenizer.chatTemplateFile ?? undefined;
+  const template = parseTemplate(tokenizer.chatTemplate, file);
+  const variables = {
+    ...tokenizer.specialTokens,
+    messages,
+    tools: null,
+    documents: null,
+    add_generation_prompt: addGenerationPrompt,
+  };
   try {
-    return template.render({
-      ...tokenizer.specialTokens,
-      messages,
-      add_generation_prompt: addGenerationPrompt,
-    });
+    return template.render(variables, tokenizer.now);
   } catch (cause) {
+    if (cause instanceof UnsupportedConstruct) throw refusal(cause, file);
+    if (cause instanceof BudgetExceeded) {
+      throw new ModelError(`The chat template does not come to an end: ${cause.message}.`, {
+        ...(file === undefined ? {} : { file }),
+        hint: 'Look for a loop that grows, or use another template.',
+        cause,
+      });
+    }
     throw new DataError(`The chat template refuses the conversation (${(cause as Error).message}).`, {
       ...(where.file === undefined ? {} : { file: where.file }),
       ...(where.row === undefined ? {} : { row: where.row }),
@@ -40,15 +59,28 @@ export function renderChat(
   }
 }
 
-function parseTemplate(source: string): Template {
+function parseTemplate(source: string, file: string | undefined): JinjaTemplate {
   let template = parsedTemplates.get(source);
   if (template === undefined) {
     try {
-      template = new Template(source);
+      template = new JinjaTemplate(source);
     } catch (cause) {
-      throw new ModelError(`The chat template is not valid (${(cause as Error).message}).`, { cause });
+      if (cause instanceof UnsupportedConstruct) throw refusal(cause, file);
+      throw new ModelError(`The chat template is not valid (${(cause as Error).message}).`, {
+        ...(file === undefined ? {} : { file }),
+        hint: 'It must be a Jinja template as transformers renders it.',
+        cause,
+      });
     }
     parsedTemplates.set(source, template);
   }
   return template;
+}
+
+function refusal(cause: UnsupportedConstruct, file: string | undefined): ModelError {
+  return new ModelError(`The chat template uses ${cause.construct}, which sralign does not compute.`, {
+    ...(file === undefined ? {} : { file }),
+    hint: 'Write it in another way in chat_template.jinja, or use another template.',
+    cause,
+  });
 }

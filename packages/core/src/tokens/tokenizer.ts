@@ -36,6 +36,10 @@ export interface Tokenizer {
   readonly vocabularySize: number;
   /** Jinja source; null for a base model. */
   readonly chatTemplate: string | null;
+  /** The file that the template stands in; null without one. */
+  readonly chatTemplateFile: string | null;
+  /** What `strftime_now` tells a template: one clock for all rows, so that they agree on the date. */
+  readonly now: Date;
   /** bos_token, eos_token, ... as chat templates name them. */
   readonly specialTokens: Readonly<Record<string, string>>;
   /** Text of the tokens that stand outside the vocabulary's own merging, special or not, by id. */
@@ -46,6 +50,11 @@ export interface Tokenizer {
   readonly hash: string;
 }
 
+export interface LoadTokenizerOptions {
+  /** The clock of chat templates. Default: the time of the call. */
+  readonly now?: Date;
+}
+
 type Json = Record<string, unknown>;
 
 /**
@@ -54,7 +63,10 @@ type Json = Record<string, unknown>;
  *
  * @throws ModelError naming the file that is missing or damaged, or when no EOS token can be found
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+export async function loadTokenizer(
+  folder: string,
+  { now = new Date() }: LoadTokenizerOptions = {},
+): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   const source = await readOptional(file);
   if (source === null) {
@@ -91,7 +103,10 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   }
   specialTokens.eos_token = eosToken;
 
-  const chatTemplate = (await readOptional(join(folder, 'chat_template.jinja'))) ?? defaultTemplate(settings);
+  const templateFile = join(folder, 'chat_template.jinja');
+  const ownTemplate = await readOptional(templateFile);
+  const chatTemplate = ownTemplate ?? defaultTemplate(settings);
+  const chatTemplateFile = ownTemplate === null ? join(folder, 'tokenizer_config.json') : templateFile;
   const bosTokenId = findBos(engine, settings.add_bos_token, vocabulary.get(specialTokens.bos_token ?? ''));
   const hash = createHash('sha256').update(source);
   hash.update(JSON.stringify([chatTemplate, bosTokenId, eosTokenId]));
@@ -108,6 +123,8 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     eosTokenId,
     vocabularySize: 1 + [...vocabulary.values()].reduce((largest, id) => Math.max(largest, id), -1),
     chatTemplate,
+    chatTemplateFile: chatTemplate === null ? null : chatTemplateFile,
+    now,
     specialTokens,
     addedTokens: new Map([...engine.get_added_tokens_decoder()].map(([id, { content }]) => [id, content])),
     stopTokenIds: [

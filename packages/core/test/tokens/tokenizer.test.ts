@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ModelError } from '../../src/errors.js';
-import { renderChat } from '../../src/tokens/chat-template.js';
 import { encodeWithoutBos, loadTokenizer, type Tokenizer } from '../../src/tokens/tokenizer.js';
-import { CHAT_TEMPLATE, NEOX, STORIES, storiesWith } from './fixtures.js';
+import { NEOX, STORIES, storiesWith } from './fixtures.js';
 
 let stories: Tokenizer;
 let neox: Tokenizer;
@@ -14,11 +13,6 @@ beforeAll(async () => {
   stories = await loadTokenizer(STORIES);
   neox = await loadTokenizer(NEOX);
 });
-
-const messages = [
-  { role: 'system', content: 'S' },
-  { role: 'user', content: 'Q' },
-] as const;
 
 describe('loadTokenizer', () => {
   it('knows BOS, EOS and the size of the vocabulary', () => {
@@ -134,23 +128,5 @@ describe('encode and decode', () => {
     expect(stories.decode([1, ...stories.encode('a'), 2], { skipSpecialTokens: true })).toBe('a');
     expect(stories.decode([...stories.encode('a'), 2])).toBe('a</s>');
     expect(encodeWithoutBos(stories, '<s>a')).toEqual(stories.encode('<s>a').slice(1));
-  });
-});
-
-describe('renderChat', () => {
-  it('renders messages with the special tokens', async () => {
-    const tokenizer = await loadTokenizer(await storiesWith({ chat_template: CHAT_TEMPLATE }));
-    expect(renderChat(tokenizer, messages, false)).toBe('[system]\nS</s>\n[user]\nQ</s>\n');
-    expect(renderChat(tokenizer, messages, true)).toBe('[system]\nS</s>\n[user]\nQ</s>\n[assistant]\n');
-  });
-
-  it('says what is wrong', () => {
-    const render = (chatTemplate: string | null) => () =>
-      renderChat({ chatTemplate, specialTokens: {} }, messages, true, { file: 'f.jsonl', row: 3 });
-    expect(render(null)).toThrow('The tokenizer has no chat template');
-    expect(render('{% if %}')).toThrow('The chat template is not valid');
-    expect(render("{{ raise_exception('no system role') }}")).toThrow(
-      'f.jsonl:3: The chat template refuses the conversation (no system role).',
-    );
   });
 });
