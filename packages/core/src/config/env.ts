@@ -43,12 +43,12 @@ export interface Environment extends Ranks {
  *   says something else than another
  */
 export function environment(): Environment {
-  const cacheHome = read('XDG_CACHE_HOME') ?? join(homedir(), '.cache');
-  const hfHome = read('HF_HOME') ?? join(cacheHome, 'huggingface');
+  const cacheHome = readFolder('XDG_CACHE_HOME') ?? join(homedir(), '.cache');
+  const hfHome = readFolder('HF_HOME') ?? join(cacheHome, 'huggingface');
   const hfToken = read('HF_TOKEN');
   return {
     hfHome,
-    hfHubCache: read('HF_HUB_CACHE') ?? join(hfHome, 'hub'),
+    hfHubCache: readFolder('HF_HUB_CACHE') ?? join(hfHome, 'hub'),
     ...(hfToken === undefined ? {} : { hfToken }),
     hfHubOffline: /^(1|true|yes|on)$/i.test(read('HF_HUB_OFFLINE') ?? ''),
     hfEndpoint: read('HF_ENDPOINT') ?? 'https://huggingface.co',
@@ -138,4 +138,14 @@ function wholeNumber(name: string, minimum: number, maximum = Number.MAX_SAFE_IN
   return value;
 }
 
+/** `~` and `~/...` as the folder of this user: a shell does not see the paths of a file or behind `--set key=`. */
+export function expandHome(path: string): string {
+  return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path;
+}
+
 const read = (name: string): string | undefined => process.env[name] || undefined;
+
+const readFolder = (name: string): string | undefined => {
+  const folder = read(name);
+  return folder === undefined ? undefined : expandHome(folder);
+};

@@ -6,6 +6,7 @@
  * Schema, `--help` and the documentation are generated from here.
  */
 import { z } from 'zod';
+import { expandHome } from './env.js';
 
 /** The p of the paper: asks for a response of the highest quality. */
 export const DEFAULT_AUGMENTATION_PROMPT =
@@ -18,11 +19,13 @@ const key = <T extends z.ZodType>(schema: T, description: string, ...trl: string
 
 const count = () => z.int().min(1);
 const text = () => z.string().min(1);
-const files = () => z.union([text(), z.array(text())]).transform(value => [value].flat());
+/** A path: `~` is the home folder. */
+const path = () => text().transform(expandHome);
+const files = () => z.union([text(), z.array(text())]).transform(value => [value].flat().map(expandHome));
 
 const modelSchema = z.strictObject({
   path: key(
-    text(),
+    path(),
     'Hugging Face model folder, or the id of a model on the hub.',
     'model_name_or_path',
     'model_name',
@@ -33,7 +36,7 @@ const modelSchema = z.strictObject({
     'pretrained: read the weights. random: draw them from training.seed, with the config.json found in model.path.',
   ),
   tokenizer: key(
-    text().nullable().default(null),
+    path().nullable().prefault(null),
     'Folder or hub id of the tokenizer; null: model.path.',
     'tokenizer_name_or_path',
   ),
@@ -267,17 +270,17 @@ const checkpointSchema = z.strictObject({
 });
 
 const outputSchema = z.strictObject({
-  folder: key(text(), 'Run folder, created by the run.', 'output_dir', 'run_name'),
+  folder: key(path(), 'Run folder, created by the run.', 'output_dir', 'run_name'),
 });
 
 const referenceSchema = z.strictObject({
   model: key(
-    text().nullable().default(null),
+    path().nullable().prefault(null),
     'Reference model: a folder or hub id; null: the policy itself before the first step.',
     'ref_model',
   ),
   cacheFolder: key(
-    text().nullable().default(null),
+    path().nullable().prefault(null),
     'Folder of the cached reference log-probabilities; null: reference-cache in output.folder.',
     'precompute_ref_log_probs',
   ),

@@ -1,5 +1,5 @@
 import { mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -35,6 +35,25 @@ function messageOf(changes: Record<string, unknown>): string {
   }
   return 'no error';
 }
+
+describe('paths', () => {
+  it('expand ~ in every key that holds one, in the file and behind --set', async () => {
+    const file = await writeConfig(`method: dpo
+model: { path: ~/models/a, tokenizer: ~/models/b }
+data: { format: hh, train: [~/a.jsonl, b/~/c.jsonl], eval: ~/e.jsonl }
+reference: { model: ~/ref, cacheFolder: '~' }
+output: { folder: runs/~ }
+`);
+    const home = homedir();
+    const config = await loadConfig(file, ['output.folder=~/runs/x']);
+    expect(config).toMatchObject({
+      model: { path: join(home, 'models/a'), tokenizer: join(home, 'models/b') },
+      data: { train: [join(home, 'a.jsonl'), 'b/~/c.jsonl'], eval: [join(home, 'e.jsonl')] },
+      reference: { model: join(home, 'ref'), cacheFolder: home },
+      output: { folder: join(home, 'runs/x') },
+    });
+  });
+});
 
 async function writeConfig(yaml: string): Promise<string> {
   const file = join(await mkdtemp(join(tmpdir(), 'sralign-config-')), 'run.yaml');

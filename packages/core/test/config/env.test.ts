@@ -67,6 +67,14 @@ describe('environment', () => {
   });
 
   it('reads what is set', () => {
+    vi.stubEnv('HF_HOME', '~/hf');
+    expect(environment()).toMatchObject({
+      hfHome: join(homedir(), 'hf'),
+      hfHubCache: join(homedir(), 'hf', 'hub'),
+    });
+    vi.stubEnv('HF_HUB_CACHE', '~/cache');
+    expect(environment().hfHubCache).toBe(join(homedir(), 'cache'));
+    vi.stubEnv('HF_HUB_CACHE', undefined);
     vi.stubEnv('HF_HOME', 'hf');
     vi.stubEnv('HF_TOKEN', 'secret');
     vi.stubEnv('HF_HUB_OFFLINE', 'True');
