@@ -70,7 +70,9 @@ describe('sralign data preview', () => {
     expect(stdout.match(/^p ⊕ x, \d+ tokens$/gm)).toHaveLength(4);
     expect(stdout).toContain('Please generate a response with a usefulness rating of 100 out of 100');
     expect(stdout).toMatch(/^ {2}cut, \d+ tokens$/m);
-    expect(stdout).toMatch(/harmless-base\.train\.jsonl\.gz: 2,023 rows, [\d,]+ used/);
+    expect(stdout).toMatch(/harmless-base\.train\.jsonl\.gz, training: the first [\d,]+ records, 40 pairs/);
+    expect(stdout).toMatch(/; cut: \d+ prompts, \d+ chosen, \d+ rejected$/m);
+    expect(stdout).toMatch(/^warning: .* % of the 40 training pairs are cut/m);
     expect(stdout).toMatch(/^prompt tokens +median \d+, 90 % up to \d+, longest 60$/m);
   });
 

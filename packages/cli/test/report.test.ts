@@ -1,8 +1,9 @@
 /** Progress lines, tables and plots. */
 import type { TrainEvent } from '@sralign/core';
 import { describe, expect, it } from 'vitest';
+import { dataSummary } from '../src/report/data-summary.js';
 import { plot } from '../src/report/plot.js';
-import { progress, readingSummary } from '../src/report/progress.js';
+import { progress } from '../src/report/progress.js';
 import { byteSize, duration, number, table } from '../src/report/table.js';
 
 /** What is on a terminal's screen, or in a log, after the writes. */
@@ -66,10 +67,34 @@ describe('progress', () => {
     ]);
   });
 
-  it('says what was not read', () => {
-    const report = { rows: 2023, used: 2020, skipped: { 'no shared prompt': 3 } };
-    expect(readingSummary(report)).toBe('2,023 rows, 2,020 used, 3 skipped (no shared prompt: 3)');
-    expect(readingSummary({ rows: 5, used: 5, skipped: {} })).toBe('5 rows, 5 used');
+  it('says what became of the records, and warns', () => {
+    const report = {
+      file: 'pairs.jsonl',
+      purpose: 'training' as const,
+      rows: 2023,
+      used: 2020,
+      stoppedEarly: false,
+      skipped: { 'no shared prompt': 3 },
+      examples: [],
+      pairs: 830,
+      dropped: 1180,
+      equalAfterCut: 10,
+      leftOut: { 'prompt too long': 1180, 'answers equal after the cut': 10, 'no shared prompt': 3 },
+      pairsCut: 12,
+      promptsCut: 12,
+      chosenCut: 0,
+      rejectedCut: 1,
+    };
+    const text =
+      'pairs.jsonl, training: 2,023 records, 830 pairs, 1,193 left out (prompt too long: 1,180, ' +
+      'answers equal after the cut: 10, no shared prompt: 3); cut: 12 prompts, 1 rejected';
+    expect(dataSummary(report)).toBe(text);
+    const whole = { ...report, rows: 5, pairs: 5, leftOut: {}, promptsCut: 0, rejectedCut: 0 };
+    expect(dataSummary(whole)).toBe('pairs.jsonl, training: 5 records, 5 pairs');
+    expect(dataSummary({ ...whole, stoppedEarly: true })).toContain('the first 5 records');
+    const screen = new Screen(false);
+    progress(screen, { everySteps: 1 })({ type: 'warning', message: 'The half is missing.' });
+    expect(screen.lines[0]).toBe('warning: The half is missing.');
   });
 });
 

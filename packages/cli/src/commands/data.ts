@@ -1,9 +1,9 @@
 /** `sralign data preview CONFIG`: what the rows of the training data become. */
 import { styleText } from 'node:util';
-import type { EncodedDataset, explainPair, ReadReport } from '@sralign/core';
+import type { EncodedDataset, explainPair } from '@sralign/core';
 import { Command } from 'commander';
 import { examples, setOption, wholeNumber } from '../options.js';
-import { readingSummary } from '../report/progress.js';
+import { dataSummary } from '../report/data-summary.js';
 import { listing, number } from '../report/table.js';
 
 type PairExplanation = ReturnType<typeof explainPair>;
@@ -14,15 +14,15 @@ interface PreviewOptions {
   set: string[];
 }
 
-/** Pairs that the report on lengths looks at: enough to choose limits, soon done on a large data set. */
-const MEASURED_PAIRS = 1000;
+/** Pairs that the report looks at: enough to choose limits, soon done on a large data set. */
+const MEASURED_PAIRS = 10_000;
 
 export function dataCommand(): Command {
   const preview = new Command('preview')
     .summary('show what each row becomes')
     .description(
       'Shows, for the first rows of data.train, the prompt, the prompt with p, both responses, their tokens and what is ' +
-        'cut; then what was read, and the lengths. Nothing is trained or written. The texts are those of the data.',
+        'cut; then what becomes of the first 10,000 pairs, and their lengths. Nothing is trained or written. The texts are those of the data.',
     )
     .argument('<config>', 'YAML file of a training run')
     .option('--rows <n>', 'rows shown', wholeNumber(0), 3)
@@ -44,16 +44,23 @@ export function dataCommand(): Command {
 async function runPreview(file: string, options: PreviewOptions): Promise<void> {
   const core = await import('@sralign/core');
   const config = await core.loadConfig(file, options.set);
-  const { rows, reports } = await core.readPreferenceRows(config.data.train, config.data.format);
   const source = config.model.tokenizer ?? config.model.path;
   const folder = await core.resolveModelFolder(source, config.model.revision, { weights: false });
   const tokenizer = await core.loadTokenizer(folder);
-  const encoding = { policy: config.tokens, augmentation: config.augmentation };
+  const equalAnswers = config.method === 'sft' ? 'keep' : 'drop';
+  const maxPairs = Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS);
+  const { rows, reports } = await core.readPreferenceRows(config.data.train, config.data.format, {
+    maxPairs,
+    equalAnswers,
+  });
+  const encoding = { policy: config.tokens, augmentation: config.augmentation, equalAnswers } as const;
   for (const row of rows.slice(0, options.rows))
     process.stdout.write(`${pairText(core.explainPair(row, tokenizer, encoding))}\n\n`);
-  process.stdout.write(`${readingReport(reports)}\n\n`);
-  const measured = rows.slice(0, Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS));
-  process.stdout.write(`${lengthReport(core.encodePairs(measured, tokenizer, encoding), measured.length)}\n`);
+  const dataset = core.encodePairs(rows, tokenizer, encoding);
+  const report = core.dataReports('training', reports, dataset.reports);
+  process.stdout.write(`${report.map(dataSummary).join('\n')}\n`);
+  for (const warning of report.flatMap(core.dataWarnings)) process.stdout.write(`warning: ${warning}\n`);
+  process.stdout.write(`\n${lengthReport(dataset)}\n`);
 }
 
 const FATES = {
@@ -84,23 +91,10 @@ function part(label: string, { text, tokens, cutText, cutTokens }: ExplainedText
 
 const indented = (text: string): string => text.replace(/^/gm, '  | ');
 
-function readingReport(reports: readonly ReadReport[]): string {
-  return reports.map(report => `${report.file}: ${readingSummary(report)}`).join('\n');
-}
-
-function lengthReport({ pairs, sharedAugmentation, reports }: EncodedDataset, measured: number): string {
-  const total = (count: (report: EncodedDataset['reports'][number]) => number): string =>
-    number(reports.reduce((sum, report) => sum + count(report), 0));
+function lengthReport({ pairs, sharedAugmentation }: EncodedDataset): string {
   const augmented = pairs.map(pair => sharedAugmentation.length + pair.augmentedPrompt.length);
   return listing([
-    [`pairs of the first ${number(measured)}`, number(pairs.length)],
-    ['left out, prompt too long', total(report => report.dropped)],
-    ['prompts cut', total(report => report.promptsCut)],
-    [
-      'chosen / rejected cut',
-      `${total(report => report.chosenCut)} / ${total(report => report.rejectedCut)}`,
-    ],
-    ['equal after the cut', total(report => report.identical)],
+    ['pairs', number(pairs.length)],
     ['prompt tokens', spread(pairs.map(pair => pair.prompt.length))],
     ['p ⊕ x tokens', spread(augmented)],
     ['response tokens', spread(pairs.flatMap(pair => [pair.chosen.length, pair.rejected.length]))],

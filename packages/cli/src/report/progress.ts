@@ -2,6 +2,7 @@
  * Training events as lines on stderr: on a terminal one line that is written over, otherwise a line per logged step.
  */
 import type { TrainEvent } from '@sralign/core';
+import { dataSummary } from './data-summary.js';
 import { describeFit } from './memory.js';
 import { duration, number } from './table.js';
 
@@ -50,7 +51,7 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
   return event => {
     switch (event.type) {
       case 'start':
-        for (const report of event.reports) line(`${report.file}: ${readingSummary(report)}`);
+        for (const report of event.reports) line(dataSummary(report));
         line(
           `${number(event.trainPairs)} training pairs, ${number(event.evalPairs)} evaluation pairs; ` +
             `${number(event.parameters)} parameters, ${event.dtype} on ${event.device}, ${event.threads} threads`,
@@ -58,6 +59,9 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         if (event.hosts.length > 1)
           line(`${event.hosts.length} ranks on ${hostNames(event.hosts)}, sharding ${event.sharding}`);
         if (event.resumedFromStep !== null) line(`resumed from step ${event.resumedFromStep}`);
+        break;
+      case 'warning':
+        line(`warning: ${event.message}`);
         break;
       case 'reference': {
         const what = `reference log-probs${event.view === 'plain' ? '' : ' with the quality prompt'}`;
@@ -108,18 +112,6 @@ function overlap(
 function hostNames(hosts: readonly string[]): string {
   const names = [...new Set(hosts)];
   return names.length > 4 ? `${names.length} hosts` : names.join(', ');
-}
-
-/** "2,023 rows, 2,020 used, 3 skipped (no shared prompt 3)". */
-export function readingSummary(report: {
-  rows: number;
-  used: number;
-  skipped: Readonly<Record<string, number>>;
-}): string {
-  const reasons = Object.entries(report.skipped).map(([reason, count]) => `${reason}: ${number(count)}`);
-  const skipped =
-    reasons.length === 0 ? '' : `, ${number(report.rows - report.used)} skipped (${reasons.join(', ')})`;
-  return `${number(report.rows)} rows, ${number(report.used)} used${skipped}`;
 }
 
 type Metrics = Readonly<Record<string, number>>;

@@ -1,7 +1,7 @@
 /** What the fields of a record mean in each data format. */
 import type { Config } from '../config/schema.js';
 import { DataError, type ErrorDetails } from '../errors.js';
-import type { ChatMessage, PreferenceRow, PromptContent } from './rows.js';
+import type { ChatMessage, EqualAnswers, PreferenceRow, PromptContent } from './rows.js';
 
 export type DataFormat = Config['data']['format'];
 
@@ -20,8 +20,6 @@ type Fields = Readonly<Record<string, unknown>>;
 /** The fields that the formats read. */
 export const FIELDS = ['prompt', 'chosen', 'rejected'] as const;
 
-/** Formats of published data sets, used as they are. */
-const PUBLISHED: readonly DataFormat[] = ['hh', 'ultrafeedback'];
 const ROLES: readonly unknown[] = ['system', 'user', 'assistant'];
 const ASSISTANT_TURN = '\n\nAssistant:';
 const HUMAN_TURN = '\n\nHuman:';
@@ -29,10 +27,14 @@ const HUMAN_TURN = '\n\nHuman:';
 /**
  * Reads one record.
  *
- * @throws DataError with file, row and field when a field is missing or of the wrong kind, the prompt is empty, or
- *   chosen equals rejected (in the published sets, where a few such rows are known, they are skipped instead)
+ * @throws DataError with file, row and field when a field is missing or of the wrong kind, or the prompt is empty
  */
-export function parseRecord(format: DataFormat, value: unknown, where: Where): ParsedRecord {
+export function parseRecord(
+  format: DataFormat,
+  value: unknown,
+  where: Where,
+  equalAnswers: EqualAnswers,
+): ParsedRecord {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new DataError('Expected a record with fields.', { ...where });
   }
@@ -41,13 +43,8 @@ export function parseRecord(format: DataFormat, value: unknown, where: Where): P
   if (parsed.prompt.kind === 'text' && parsed.prompt.text === '') {
     throw new DataError('The prompt is empty.', { ...where, field: 'prompt' });
   }
-  if (parsed.chosen === parsed.rejected) {
-    if (PUBLISHED.includes(format)) return { skipped: 'chosen equals rejected' };
-    throw new DataError('Chosen equals rejected: the pair says nothing.', {
-      ...where,
-      field: 'rejected',
-      hint: 'Remove the row.',
-    });
+  if (equalAnswers === 'drop' && parsed.chosen === parsed.rejected) {
+    return { skipped: 'chosen equals rejected' };
   }
   return parsed;
 }

@@ -21,15 +21,46 @@ export interface PreferenceRow {
   readonly rejected: string;
 }
 
-/** What became of the records of one file. */
+/** What became of the records of one file when they were read. */
 export interface ReadReport {
   readonly file: string;
-  /** Records in the file. */
+  /** Records read. */
   rows: number;
-  /** Records that became pairs. */
+  /** Records that became pairs of texts. */
   used: number;
+  /** Whether reading ended here because all the pairs asked for were there; what follows is not read. */
+  stoppedEarly: boolean;
   /** Reason: number of records passed over for it. */
   readonly skipped: Record<string, number>;
   /** The first few records passed over. */
   readonly examples: { row: number; reason: string }[];
 }
+
+/** What became of the pairs of one file when they were turned into tokens. */
+export interface EncodeCounts {
+  /** Pairs that are used. */
+  pairs: number;
+  /** Pairs left out because of a long prompt. */
+  dropped: number;
+  /** Pairs left out because their answers are the same tokens, as a rule because they differ only behind the cut. */
+  equalAfterCut: number;
+  /** Used pairs of which anything was cut. */
+  pairsCut: number;
+  /** Of the used pairs. */
+  promptsCut: number;
+  chosenCut: number;
+  rejectedCut: number;
+}
+
+/** What became of the records of one file, up to the pairs of a run. */
+export interface DataReport extends ReadReport, EncodeCounts {
+  readonly purpose: 'training' | 'evaluation';
+  /** Reason: number of records that gave no pair, from the most frequent; rows = pairs + these. */
+  readonly leftOut: Readonly<Record<string, number>>;
+}
+
+/**
+ * What happens to a pair whose answers are the same: it says nothing about a preference, so it is left out and counted;
+ * SFT keeps it, because it reads the chosen answer only.
+ */
+export type EqualAnswers = 'drop' | 'keep';

@@ -1,10 +1,11 @@
 /** The README.md of a trained model: what was done to it, with which data and settings, and how to load it. */
 import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { Config } from '../config/schema.js';
-import type { ReadReport } from '../data/rows.js';
+import { cutParts } from '../data/report.js';
+import type { DataReport } from '../data/rows.js';
 import { writeFileAtomic } from '../files.js';
 import { isRecord } from './json.js';
 
@@ -12,7 +13,7 @@ export interface ModelCard {
   readonly config: Config;
   /** The folder that model.path stands for. */
   readonly modelFolder: string;
-  readonly reports: readonly ReadReport[];
+  readonly reports: readonly DataReport[];
   /** Pairs that were trained on. */
   readonly trainPairs: number;
   readonly steps: number;
@@ -63,8 +64,8 @@ ${symbols(config)}
 
 ${trainPairs} pairs, ${steps} steps of ${config.training.batchPairs} pairs.
 
-| file | records | used | left out |
-|---|---|---|---|
+| file | for | records | pairs | left out | cut |
+|---|---|---|---|---|---|
 ${reports.map(reportRow).join('\n')}
 
 ## Results
@@ -110,9 +111,14 @@ function symbols({ method, loss }: Config): string {
 (augmentation.prompt below), and λ = ${loss.lambda}.\n`;
 }
 
-function reportRow({ file, rows, used, skipped }: ReadReport): string {
-  const reasons = Object.entries(skipped).map(([reason, count]) => `${count} ${reason}`);
-  return `| ${file} | ${rows} | ${used} | ${reasons.join('; ') || '-'} |`;
+function reportRow(report: DataReport): string {
+  const { file, purpose, rows, stoppedEarly, pairs } = report;
+  const reasons = Object.entries(report.leftOut).map(([reason, count]) => `${count} ${reason}`);
+  const records = stoppedEarly ? `the first ${rows}` : rows;
+  // A card is published: it tells no folder outside the project.
+  const path = relative('', file);
+  const name = path.startsWith('..') ? basename(file) : path;
+  return `| ${name} | ${purpose} | ${records} | ${pairs} | ${reasons.join('; ') || '-'} | ${cutParts(report) || '-'} |`;
 }
 
 function duration(seconds: number): string {

@@ -39,15 +39,16 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
     const absent = missing[0] ?? join(tokenizerFolder, 'tokenizer.json');
     return { spec, modelSource, ...assumedLengths(config, absent) };
   }
-  const { rows } = await readPreferenceRows(config.data.train, config.data.format);
-  const measured = rows.slice(0, Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS));
-  const dataset = encodePairs(measured, await loadTokenizer(tokenizerFolder), {
+  const equalAnswers = config.method === 'sft' ? 'keep' : 'drop';
+  const { rows } = await readPreferenceRows(config.data.train, config.data.format, {
+    maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
+    equalAnswers,
+  });
+  const dataset = encodePairs(rows, await loadTokenizer(tokenizerFolder), {
     policy: config.tokens,
     augmentation: config.augmentation,
+    equalAnswers,
   });
-  if (dataset.pairs.length === 0) {
-    return { spec, modelSource, ...assumedLengths(config, 'a pair that is not dropped') };
-  }
   const pairs = dataset.pairs.map(lengthsOf);
   return {
     spec,

@@ -7,7 +7,7 @@
  * p, x and the answers are tokenised separately and concatenated, so that whatever two sequences share, they share
  * token for token. BOS stands once, first, if the tokenizer has one. A whole answer ends in EOS, a cut one does not.
  */
-import type { ChatMessage, PreferenceRow } from '../data/rows.js';
+import type { ChatMessage, EncodeCounts, EqualAnswers, PreferenceRow } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
 import {
   type AugmentationOptions,
@@ -22,6 +22,8 @@ import { cutAround, cutPrompt, cutResponse, type KeptSide, type TokenPolicy } fr
 export interface EncodeOptions {
   readonly policy: TokenPolicy;
   readonly augmentation: AugmentationOptions;
+  /** Pairs whose answers are the same tokens once they are cut; default drop. */
+  readonly equalAnswers?: EqualAnswers;
 }
 
 /** Token ids of one pair. */
@@ -45,17 +47,8 @@ export interface EncodedPair {
 }
 
 /** What became of the pairs of one file. */
-export interface EncodeReport {
+export interface EncodeReport extends EncodeCounts {
   readonly file: string;
-  /** Pairs encoded. */
-  pairs: number;
-  /** Pairs left out because of a long prompt. */
-  dropped: number;
-  promptsCut: number;
-  chosenCut: number;
-  rejectedCut: number;
-  /** Pairs whose answers are the same tokens, as a rule because they differ only behind the cut. */
-  identical: number;
 }
 
 export interface EncodedDataset {
@@ -89,13 +82,17 @@ export function encodePairs(
     if (fate === 'refuse') throw longPromptError(full, options.policy);
     if (fate === 'drop') {
       report.dropped++;
-    } else {
-      const pair = fitToPolicy(full, encoding);
-      pairs.push(pair);
-      countInto(report, pair);
+      continue;
     }
+    const pair = fitToPolicy(full, encoding);
+    if (options.equalAnswers !== 'keep' && sameTokens(pair.chosen, pair.rejected)) {
+      report.equalAfterCut++;
+      continue;
+    }
+    pairs.push(pair);
+    countInto(report, pair);
   }
-  if (pairs.length === 0) throw emptyError(rows);
+  if (pairs.length === 0) throw emptyError([...reports.values()]);
   return {
     pairs,
     sharedAugmentation: encoding.sharedAugmentation,
@@ -250,20 +247,23 @@ const newReport = (file: string): EncodeReport => ({
   file,
   pairs: 0,
   dropped: 0,
+  equalAfterCut: 0,
+  pairsCut: 0,
   promptsCut: 0,
   chosenCut: 0,
   rejectedCut: 0,
-  identical: 0,
 });
 
-function countInto(report: EncodeReport, { chosen, rejected, cut }: EncodedPair): void {
+function countInto(report: EncodeReport, { cut }: EncodedPair): void {
   report.pairs++;
   if (cut.promptTokens > 0) report.promptsCut++;
   if (cut.chosenTokens > 0) report.chosenCut++;
   if (cut.rejectedTokens > 0) report.rejectedCut++;
-  if (chosen.length === rejected.length && chosen.every((id, index) => id === rejected[index]))
-    report.identical++;
+  if (cut.promptTokens + cut.chosenTokens + cut.rejectedTokens > 0) report.pairsCut++;
 }
+
+const sameTokens = (a: Int32Array, b: Int32Array): boolean =>
+  a.length === b.length && a.every((id, index) => id === b[index]);
 
 function longPromptError({ row, promptTokens }: FullPair, { maxPromptTokens }: TokenPolicy): DataError {
   return new DataError(`The prompt has ${promptTokens} tokens; the limit is ${maxPromptTokens}.`, {
@@ -274,10 +274,20 @@ function longPromptError({ row, promptTokens }: FullPair, { maxPromptTokens }: T
   });
 }
 
-function emptyError(rows: readonly PreferenceRow[]): DataError {
-  if (rows.length === 0) return new DataError('There are no rows to encode.');
-  return new DataError('No pair is left: every prompt is too long.', {
-    file: rows[0]!.file,
-    hint: 'Raise tokens.maxPromptTokens, or set tokens.longPrompt to keep-end.',
-  });
+function emptyError(reports: readonly EncodeReport[]): DataError {
+  const [first] = reports;
+  if (first === undefined) return new DataError('There are no rows to encode.');
+  const sum = (key: 'dropped' | 'equalAfterCut'): number =>
+    reports.reduce((total, report) => total + report[key], 0);
+  const { file } = first;
+  if (sum('equalAfterCut') === 0) {
+    return new DataError('No pair is left: every prompt is too long.', {
+      file,
+      hint: 'Raise tokens.maxPromptTokens, or set tokens.longPrompt to keep-end.',
+    });
+  }
+  return new DataError(
+    `No pair is left: ${sum('dropped')} prompts are too long, and ${sum('equalAfterCut')} pairs of answers are equal once they are cut.`,
+    { file, hint: 'Raise tokens.maxTokens.' },
+  );
 }

@@ -1,6 +1,6 @@
 /** What a run reports while it goes on. Core never prints; the command line and other programs listen. */
 import type { View } from '../batch/pack.js';
-import type { ReadReport } from '../data/rows.js';
+import type { DataReport } from '../data/rows.js';
 import type { MemoryFit } from '../plan/fit.js';
 import type { Overlap } from '../shard/trace.js';
 import type { Sharding } from '../shard/unit.js';
@@ -20,8 +20,11 @@ export type TrainEvent =
       readonly device: string;
       readonly dtype: string;
       readonly threads: number;
-      readonly reports: readonly ReadReport[];
+      /** What became of the records of every data file. */
+      readonly reports: readonly DataReport[];
     }
+  /** One sentence for people: the run goes on, though perhaps not as they think. */
+  | { readonly type: 'warning'; readonly message: string }
   | {
       readonly type: 'reference';
       /** Of the queries as they are, or with the quality prompt in front. */

@@ -4,8 +4,9 @@ import type { Communicator } from '@sralign/native';
 import { inTurns } from '../comm/turns.js';
 import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
-import type { ReadReport } from '../data/rows.js';
-import { ConfigError, DataError } from '../errors.js';
+import { dataReports } from '../data/report.js';
+import type { DataReport } from '../data/rows.js';
+import { ConfigError } from '../errors.js';
 import { resolveModelFolder } from '../hf/hub.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel, readModelSpec } from '../model/load.js';
@@ -27,7 +28,8 @@ export interface Sources {
   readonly spec: ModelSpec;
   readonly train: EncodedDataset;
   readonly evaluation: EncodedDataset | null;
-  readonly reports: readonly ReadReport[];
+  /** One of each training file, then one of each evaluation file. */
+  readonly reports: readonly DataReport[];
 }
 
 /**
@@ -40,28 +42,28 @@ export async function prepareSources(config: Config, communicator: Communicator)
   const { modelFolder, tokenizerFolder } = folders;
   const spec = await readModelSpec(modelFolder);
   const tokenizer = await loadTokenizer(tokenizerFolder);
-  const allReports: ReadReport[] = [];
-  const encode = async (files: readonly string[], maxPairs: number | null): Promise<EncodedDataset> => {
-    const { rows, reports } = await readPreferenceRows([...files], config.data.format);
-    const kept = maxPairs === null ? rows : rows.slice(0, maxPairs);
-    const dataset = encodePairs(kept, tokenizer, {
+  const reports: DataReport[] = [];
+  // SFT reads the chosen answer only.
+  const equalAnswers = config.method === 'sft' ? 'keep' : 'drop';
+  const encode = async (
+    purpose: DataReport['purpose'],
+    files: readonly string[],
+    maxPairs: number | null,
+  ): Promise<EncodedDataset> => {
+    const read = await readPreferenceRows(files, config.data.format, { maxPairs, equalAnswers });
+    const dataset = encodePairs(read.rows, tokenizer, {
       policy: config.tokens,
       augmentation: config.augmentation,
+      equalAnswers,
     });
-    allReports.push(...reports);
-    if (dataset.pairs.length === 0) {
-      throw new DataError('No pair is left after reading and encoding.', {
-        file: files.join(', '),
-        hint: 'Look at `sralign data preview`; tokens.longPrompt: drop removes rows with long prompts.',
-      });
-    }
+    reports.push(...dataReports(purpose, read.reports, dataset.reports));
     checkTokens(dataset, spec.vocabularySize, spec.maxPositions, modelFolder);
     return dataset;
   };
-  const train = await encode(config.data.train, config.data.maxTrainPairs);
-  const evaluation =
-    config.data.eval.length === 0 ? null : await encode(config.data.eval, config.data.maxEvalPairs);
-  return { ...folders, tokenizer, spec, train, evaluation, reports: allReports };
+  const train = await encode('training', config.data.train, config.data.maxTrainPairs);
+  const { eval: evalFiles, maxEvalPairs } = config.data;
+  const evaluation = evalFiles.length === 0 ? null : await encode('evaluation', evalFiles, maxEvalPairs);
+  return { ...folders, tokenizer, spec, train, evaluation, reports };
 }
 
 async function resolveFolders(

@@ -8,6 +8,7 @@ import { inTurns, isHostLeader } from '../comm/turns.js';
 import { joinWorld, worldCommunicator } from '../comm/world.js';
 import { stringifyConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
+import { dataWarnings } from '../data/report.js';
 import { Sampler } from '../data/sampler.js';
 import { ConfigError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
@@ -140,6 +141,7 @@ async function withModel(
     reports: sources.reports,
   });
   for (const message of model.notices) onEvent({ type: 'notice', message });
+  for (const message of sources.reports.flatMap(dataWarnings)) onEvent({ type: 'warning', message });
   const datasets = [
     { dataset: trainSet, augmented: isRefined(config.method) },
     // Evaluation measures both views for every preference method, so that methods can be compared.

@@ -75,6 +75,7 @@ describe('hh', () => {
         file: rows[0]!.file,
         rows: 5,
         used: 1,
+        stoppedEarly: false,
         skipped: {
           'no shared prompt that ends in "\\n\\nAssistant:"': 1,
           'the dialogues part before the last answer': 2,
@@ -112,7 +113,6 @@ describe('preference', () => {
     [{ prompt: 'Q', chosen: 'yes' }, 'field "rejected": Missing; expected a text.'],
     [{ ...pair, chosen: 3 }, 'field "chosen": Expected a text, found 3.'],
     [{ ...pair, prompt: '' }, 'field "prompt": The prompt is empty.'],
-    [{ ...pair, rejected: 'yes' }, 'field "rejected": Chosen equals rejected'],
     ['text', 'Expected a record with fields.'],
   ])('names file, row and field of %j', async (record, message) => {
     const error = await errorOf(readRecords('preference', pair, record));
@@ -157,10 +157,6 @@ describe('conversational', () => {
       { chosen: [user('Q'), assistant('a')], rejected: [user('R'), assistant('b')] },
       'does not end in a user turn',
     ],
-    [
-      { chosen: [user('Q'), assistant('a')], rejected: [user('Q'), assistant('a')] },
-      'Chosen equals rejected',
-    ],
   ])('refuses %j', async (record, message) => {
     expect((await errorOf(readRecords('conversational', record))).message).toContain(message);
   });
@@ -186,10 +182,42 @@ describe('ultrafeedback', () => {
       });
     }
   });
+});
 
-  it('passes over equal answers, which the published set has', async () => {
-    const { reports } = await readRecords('ultrafeedback', pair, { ...pair, rejected: 'yes' });
+describe('equal answers', () => {
+  const chats = (answer: string, other: string) => ({
+    chosen: [user('Q'), assistant(answer)],
+    rejected: [user('Q'), assistant(other)],
+  });
+  const dialogues = (answer: string, other: string) => ({
+    chosen: `\n\nHuman: Q\n\nAssistant: ${answer}`,
+    rejected: `\n\nHuman: Q\n\nAssistant: ${other}`,
+  });
+
+  it.each([
+    ['preference', pair, { ...pair, rejected: 'yes' }],
+    ['ultrafeedback', pair, { ...pair, rejected: 'yes' }],
+    ['conversational', chats('a', 'b'), chats('a', 'a')],
+    ['hh', dialogues('a', 'b'), dialogues('a', 'a')],
+  ] as const)('are left out and counted in %s; SFT keeps them', async (format, different, equal) => {
+    const file = await save(jsonl([different, equal]), 'jsonl');
+    const { rows, reports } = await readPreferenceRows([file], format);
+    expect(rows).toHaveLength(1);
     expect(reports[0]).toMatchObject({ rows: 2, used: 1, skipped: { 'chosen equals rejected': 1 } });
+    const sft = await readPreferenceRows([file], format, { equalAnswers: 'keep' });
+    expect(sft.reports[0]).toMatchObject({ rows: 2, used: 2, skipped: {} });
+    const error = await errorOf(readRecords(format, equal));
+    expect(error.message).toContain('None of the 1 records is a pair (1: chosen equals rejected)');
+  });
+});
+
+describe('a limit on pairs', () => {
+  it('ends reading: what stands behind it is not looked at', async () => {
+    const file = await save(`${jsonl([{ ...pair, rejected: 'yes' }, pair, pair])}no JSON\n`, 'jsonl');
+    const later = join(folder, 'not-opened.jsonl');
+    const { rows, reports } = await readPreferenceRows([file, later], 'preference', { maxPairs: 2 });
+    expect(rows.map(({ row }) => row)).toEqual([2, 3]);
+    expect(reports).toMatchObject([{ rows: 3, used: 2, stoppedEarly: true }]);
   });
 });
 

@@ -17,6 +17,8 @@ function config(method: string, path: string): Config {
   });
 }
 
+const none = { dropped: 0, equalAfterCut: 0, pairsCut: 0, promptsCut: 0, chosenCut: 0, rejectedCut: 0 };
+
 async function card(folder: string, config: Config, modelFolder: string) {
   await writeModelCard(folder, {
     config,
@@ -26,10 +28,30 @@ async function card(folder: string, config: Config, modelFolder: string) {
         file: 'pairs.jsonl',
         rows: 10,
         used: 7,
-        skipped: { 'chosen equals rejected': 2, 'no prompt': 1 },
+        ...none,
+        purpose: 'training',
+        stoppedEarly: false,
+        skipped: { 'no prompt': 3 },
         examples: [],
+        pairs: 5,
+        dropped: 2,
+        leftOut: { 'no prompt': 3, 'prompt too long': 2 },
+        pairsCut: 4,
+        promptsCut: 1,
+        chosenCut: 3,
       },
-      { file: 'more.jsonl', rows: 5, used: 5, skipped: {}, examples: [] },
+      {
+        file: 'more.jsonl',
+        rows: 5,
+        used: 5,
+        ...none,
+        purpose: 'evaluation',
+        stoppedEarly: true,
+        skipped: {},
+        examples: [],
+        pairs: 5,
+        leftOut: {},
+      },
     ],
     trainPairs: 12,
     steps: 3,
@@ -58,8 +80,10 @@ describe('writeModelCard', () => {
     expect(text).toContain('L = -log σ(β·m - λ·Δ)');
     expect(text).toContain('λ = 0.5');
     expect(text).toContain('12 pairs, 3 steps of 64 pairs');
-    expect(text).toContain('| pairs.jsonl | 10 | 7 | 2 chosen equals rejected; 1 no prompt |');
-    expect(text).toContain('| more.jsonl | 5 | 5 | - |');
+    expect(text).toContain(
+      '| pairs.jsonl | training | 10 | 5 | 3 no prompt; 2 prompt too long | 1 prompt, 3 chosen |',
+    );
+    expect(text).toContain('| more.jsonl | evaluation | the first 5 | 5 | - | - |');
     expect(text).toContain('| eval_loss | 0.123457 |');
     expect(text).toContain('The run took 90 s on ');
     expect(text).toContain('2405.21040');

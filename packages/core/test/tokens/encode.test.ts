@@ -107,11 +107,10 @@ describe('the length policy', () => {
   it('holds for every text pair, and never touches p', () => {
     fc.assert(
       fc.property(words, words, words, policies, (prompt, chosen, rejected, policy) => {
-        const { pairs, sharedAugmentation } = encodePairs(
-          [textRow(prompt, chosen, rejected)],
-          stories,
-          options(policy),
-        );
+        const { pairs, sharedAugmentation } = encodePairs([textRow(prompt, chosen, rejected)], stories, {
+          ...options(policy),
+          equalAnswers: 'keep',
+        });
         const [pair] = pairs;
         expectWithinLimits(pair!, policy);
         expect([...sharedAugmentation]).toEqual([1, ...stories.encode(P)]);
@@ -140,7 +139,10 @@ describe('the length policy', () => {
         (turns, query, a, b, policy) => {
           const history = turns.flatMap(turn => [user(turn), assistant(turn)]);
           const row = chatRow([...history, user(query)], a, b);
-          const { pairs, sharedAugmentation } = encodePairs([row], chat, options(policy));
+          const { pairs, sharedAugmentation } = encodePairs([row], chat, {
+            ...options(policy),
+            equalAnswers: 'keep',
+          });
           const [pair] = pairs;
           expectWithinLimits(pair!, policy);
           expect(sharedAugmentation).toHaveLength(0);
@@ -203,17 +205,34 @@ describe('the length policy', () => {
     const long = ' bird'.repeat(40);
     const rows = [
       textRow(long, `${long} a`, `${long} b`),
-      textRow('Q', ' yes', long),
+      textRow('Q', ' yes', long, 2),
       { ...textRow('Q'), file: 'g.jsonl' },
     ];
     const policy = { maxPromptTokens: 20, maxTokens: 30, longPrompt: 'keep-end' } as const;
+    const none = {
+      dropped: 0,
+      equalAfterCut: 0,
+      pairsCut: 0,
+      promptsCut: 0,
+      chosenCut: 0,
+      rejectedCut: 0,
+    };
+    const other = { ...none, file: 'g.jsonl', pairs: 1 };
     const { pairs, reports } = encodePairs(rows, stories, options(policy));
-    const none = { dropped: 0, promptsCut: 0, chosenCut: 0, rejectedCut: 0, identical: 0 };
     expect(reports).toEqual([
-      { ...none, file: 'f.jsonl', pairs: 2, promptsCut: 1, chosenCut: 1, rejectedCut: 2, identical: 1 },
-      { ...none, file: 'g.jsonl', pairs: 1 },
+      { ...none, file: 'f.jsonl', pairs: 1, equalAfterCut: 1, pairsCut: 1, rejectedCut: 1 },
+      other,
     ]);
-    expect(pairs).toHaveLength(3);
+    expect(pairs.map(({ row }) => row)).toEqual([2, 1]);
+    // SFT reads the chosen answer only.
+    const sft = encodePairs(rows, stories, { ...options(policy), equalAnswers: 'keep' });
+    expect(sft.reports).toEqual([
+      { ...none, file: 'f.jsonl', pairs: 2, pairsCut: 2, promptsCut: 1, chosenCut: 1, rejectedCut: 2 },
+      other,
+    ]);
+    expect(() => encodePairs(rows.slice(0, 1), stories, options(policy))).toThrow(
+      'No pair is left: 0 prompts are too long, and 1 pairs of answers are equal once they are cut.',
+    );
   });
 
   /** What a prompt says without p, white space and BOS. */

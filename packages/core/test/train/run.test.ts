@@ -75,6 +75,15 @@ describe('train', () => {
     expect(await readdir(join(run, 'checkpoints'))).toHaveLength(2);
     const types = events.map(event => event.type);
     expect(types[0]).toBe('start');
+    const start = events.find(event => event.type === 'start')!;
+    expect(start.reports).toMatchObject([
+      { file: harmless, purpose: 'training', stoppedEarly: true, used: 24, pairs: start.trainPairs },
+      { file: harmless, purpose: 'evaluation', stoppedEarly: true, used: 4, pairs: 4 },
+    ]);
+    expect(start.reports[0]!.pairsCut).toBeGreaterThan(2);
+    expect(events.find(event => event.type === 'warning')?.message).toMatch(
+      /jsonl\.gz: \d+ % of the 24 training pairs are cut \(\d+ prompts, \d+ chosen, \d+ rejected\)/,
+    );
     expect(types.at(-1)).toBe('end');
     expect(types.filter(type => type === 'step')).toHaveLength(12);
     expect(types.filter(type => type === 'evaluate')).toHaveLength(4);

@@ -1,0 +1,22 @@
+/** What became of the records of a data file, in a line. */
+import type { DataReport } from '@sralign/core';
+import { number } from './table.js';
+
+/**
+ * "pairs.jsonl, training: 2,023 records, 830 pairs, 1,193 left out (prompt too long: 1,190, no shared prompt: 3); cut: 12
+ * prompts, 300 chosen, 280 rejected".
+ */
+export function dataSummary(report: DataReport): string {
+  const { file, purpose, rows, stoppedEarly, pairs } = report;
+  const reasons = Object.entries(report.leftOut).map(([reason, count]) => `${reason}: ${number(count)}`);
+  const leftOut = reasons.length === 0 ? '' : `, ${number(rows - pairs)} left out (${reasons.join(', ')})`;
+  const cut = [
+    ['prompts', report.promptsCut],
+    ['chosen', report.chosenCut],
+    ['rejected', report.rejectedCut],
+  ] as const;
+  const parts = cut.filter(([, count]) => count > 0).map(([what, count]) => `${number(count)} ${what}`);
+  const cuts = parts.length === 0 ? '' : `; cut: ${parts.join(', ')}`;
+  const records = `${stoppedEarly ? 'the first ' : ''}${number(rows)} records`;
+  return `${file}, ${purpose}: ${records}, ${number(pairs)} pairs${leftOut}${cuts}`;
+}
