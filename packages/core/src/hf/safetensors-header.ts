@@ -1,6 +1,7 @@
 /** The JSON header of a safetensors file: what tensors there are, and whether they fit the file. */
+import { inspectJson } from '../data/json-text.js';
 import { ModelError } from '../errors.js';
-import { duplicateKey, isRecord } from './json.js';
+import { isRecord } from './json.js';
 
 const ELEMENT_BYTES = {
   BOOL: 1,
@@ -88,7 +89,7 @@ function parseObject(file: string, json: Uint8Array): Record<string, unknown> {
     throw damaged(file, `The header is not valid JSON (${(cause as Error).message}).`, undefined, cause);
   }
   if (!isRecord(value)) throw damaged(file, 'The header is not a JSON object.');
-  const twice = duplicateKey(text);
+  const twice = inspectJson(Buffer.from(json)).duplicateKey;
   if (twice !== undefined) throw damaged(file, 'The header has this name twice.', twice);
   return value;
 }
