@@ -97,6 +97,19 @@ describe('sralign train', () => {
     expect(resumed.stderr).toMatch(/resumed from step \d+/);
     expect(resumed.code).toBe(0);
     expectSameRun(parted, whole);
+
+    const again = await sralign(['train', config, ...more, '--resume']);
+    expect(again).toMatchObject({ code: 0, stdout: resumed.stdout });
+    expect(again.stderr).toBe('nothing to do: this run was finished at step 12\n');
+  });
+
+  it('starts from the beginning when there is nothing to resume, and says so', async () => {
+    using folder = new TemporaryFolder();
+    const args = ['train', tinyConfig(folder), '--set', 'training.maxSteps=1', '--resume', '--json'];
+    const started = await sralign(args);
+    expect(started.code).toBe(0);
+    expect(started.stderr).toContain('no checkpoint to resume from: starting from the beginning\n');
+    expect(await sralign(args)).toMatchObject({ code: 0, stdout: started.stdout });
   });
 
   it('goes on to the same numbers after being killed, twice', async () => {

@@ -2,10 +2,11 @@
  * Files that exist whole or not at all: written under a temporary name beside the target, flushed to the disk, then
  * renamed. A killed writer leaves only a `.tmp-*` entry behind.
  */
-import { randomInt } from 'node:crypto';
-import { appendFileSync } from 'node:fs';
+import { createHash, randomInt } from 'node:crypto';
+import { appendFileSync, createReadStream } from 'node:fs';
 import { access, type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { RunError } from './errors.js';
 
 /** What `temporaryName` makes, and nothing a user would. */
@@ -61,6 +62,26 @@ export function appendToFile(file: string, data: string | Uint8Array): void {
   } catch (error) {
     throw diskError(error, file);
   }
+}
+
+/** What tells a file from any other. */
+export interface FileDigest {
+  readonly bytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+/** Reads a file to its end. @throws a system error when it cannot be read */
+export async function digestFile(file: string): Promise<FileDigest> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  await pipeline(createReadStream(file, { highWaterMark: 2 ** 20 }), async chunks => {
+    for await (const chunk of chunks as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      bytes += chunk.length;
+    }
+  });
+  return { bytes, sha256: hash.digest('hex') };
 }
 
 /** Makes the contents of a file, or the names in a folder, survive a power cut. */

@@ -3,7 +3,7 @@ import type { Ranks, TrainResult } from '@sralign/core';
 import { Command } from 'commander';
 import { interruptible } from '../interrupt.js';
 import { examples, setOption } from '../options.js';
-import { progress } from '../report/progress.js';
+import { bestEvaluation, progress } from '../report/progress.js';
 import { duration, listing, number } from '../report/table.js';
 import { trainInWorker } from '../worker/train-in-worker.js';
 
@@ -27,7 +27,10 @@ export function trainCommand(): Command {
       'YAML file (keys: docs/configuration.md); paths in it are relative to the current folder',
     )
     .addOption(setOption())
-    .option('--resume', 'go on from the last checkpoint of the output folder')
+    .option(
+      '--resume',
+      'go on from the last checkpoint of the output folder; without one, start from the beginning',
+    )
     .option('--overwrite', 'delete the run that the output folder holds and start anew')
     .option('--trace <file>', 'write what the ranks did when, in the Chrome trace format; for short runs')
     .option('--json', 'print the result as one JSON object on stdout')
@@ -93,9 +96,10 @@ function announceOfJob(text: string, signal: NodeJS.Signals): void {
 
 function summary(result: TrainResult): string {
   const metrics = Object.entries(result.metrics).filter(([name]) => !/(time|memory)\//.test(name));
+  const chosen = result.finalStep === result.steps ? '' : ` (the best one: ${bestEvaluation(result.best)})`;
   const place = result.interrupted
     ? `Interrupted after step ${result.steps}; saved in ${result.runFolder}. Go on with --resume.`
-    : `Model: ${result.finalFolder}\nRun:   ${result.runFolder} (config.yaml, metrics.jsonl, TensorBoard events)`;
+    : `Model: ${result.finalFolder}${chosen}\nRun:   ${result.runFolder} (config.yaml, metrics.jsonl, TensorBoard events)`;
   return [
     listing([
       ['steps', number(result.steps)],

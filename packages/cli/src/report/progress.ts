@@ -59,6 +59,7 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         if (event.hosts.length > 1)
           line(`${event.hosts.length} ranks on ${hostNames(event.hosts)}, sharding ${event.sharding}`);
         if (event.resumedFromStep !== null) line(`resumed from step ${event.resumedFromStep}`);
+        else if (event.resume) line('no checkpoint to resume from: starting from the beginning');
         break;
       case 'warning':
         line(`warning: ${event.message}`);
@@ -87,7 +88,13 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         line(`note: ${event.message}`);
         break;
       case 'checkpoint':
-        line(`checkpoint ${event.folder}`);
+        line(`checkpoint ${event.folder}${event.best ? ' (the best so far)' : ''}`);
+        break;
+      case 'early-stop':
+        line(`stopped at step ${event.step}: no evaluation since ${bestEvaluation(event.best)} was better`);
+        break;
+      case 'finished':
+        line(`nothing to do: this run was finished at step ${event.step}`);
         break;
       case 'trace':
         line(`trace ${event.file}${event.hidden === null ? '' : overlap(event, event.hidden)}`);
@@ -99,6 +106,10 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
     }
   };
 }
+
+/** "step 20 (eval_loss 0.6412)". */
+export const bestEvaluation = (best: { step: number; metric: string; value: number } | null): string =>
+  best === null ? 'the start' : `step ${best.step} (${best.metric} ${number(best.value)})`;
 
 function overlap(
   { waitingMs, communicationMs }: Record<'waitingMs' | 'communicationMs', number>,

@@ -1,11 +1,17 @@
 /** Checkpoints of several ranks: going on with as many, fewer or more of them, and making a model of one. */
-import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sralign, TemporaryFolder } from '../run.js';
+import { hhLines, sralign, TemporaryFolder } from '../run.js';
 import { tinyConfig } from '../tiny.js';
 import { compareWeights } from '../weights.js';
 import { hasMpi, onceOnStderr, trainOnRanks } from './ranks.js';
+
+function flipByte(file: string): void {
+  const bytes = readFileSync(file);
+  bytes[bytes.length - 3]! ^= 1;
+  writeFileSync(file, bytes);
+}
 
 const final = (run: string): string => join(run, 'final/model.safetensors');
 
@@ -55,6 +61,57 @@ describe.skipIf(!hasMpi)('a checkpoint of 3 ranks', () => {
     expect(model.equals(readFileSync(final(run('whole'))))).toBe(true);
     const written = await sralign(['generate', checkpoint, '--prompt', 'Once upon', '--max-new-tokens', '4']);
     expect(written).toMatchObject({ code: 0, stderr: '' });
+  }, 60_000);
+
+  const SHARD = (rank: number): string => `shard-0000${rank}-of-00003.safetensors`;
+  const damages: [string, string, (checkpoint: string) => void][] = [
+    ['a flipped bit in', SHARD(1), checkpoint => flipByte(join(checkpoint, SHARD(1)))],
+    ['a flipped bit in', SHARD(2), checkpoint => flipByte(join(checkpoint, SHARD(2)))],
+    ['the end cut off', SHARD(0), checkpoint => truncateSync(join(checkpoint, SHARD(0)), 9000)],
+    ['no', SHARD(2), checkpoint => rmSync(join(checkpoint, SHARD(2)))],
+    [
+      'another rank in',
+      SHARD(1),
+      checkpoint => {
+        renameSync(join(checkpoint, SHARD(1)), join(checkpoint, 'x'));
+        renameSync(join(checkpoint, SHARD(2)), join(checkpoint, SHARD(1)));
+        renameSync(join(checkpoint, 'x'), join(checkpoint, SHARD(2)));
+      },
+    ],
+    ['a flipped bit in', 'shards.json', checkpoint => flipByte(join(checkpoint, 'shards.json'))],
+    [
+      'a flipped bit in',
+      'trainer-state.json',
+      checkpoint => flipByte(join(checkpoint, 'trainer-state.json')),
+    ],
+  ];
+  it.each(damages)(
+    'is refused with %s %s, on as many ranks as wrote and on fewer',
+    async (_, name, damage) => {
+      const damaged = `damaged-${damages.findIndex(([, , other]) => other === damage)}`;
+      cpSync(run('half'), run(damaged), { recursive: true });
+      const checkpoint = join(run(damaged), 'checkpoints/step-000002');
+      damage(checkpoint);
+      for (const ranks of [3, 2]) {
+        const refused = await trainOnRanks(ranks, config, [...settings(damaged), '--resume']);
+        expect(refused.code).toBe(2);
+        expect(refused.stderr).toContain(`${join(checkpoint, name)}: This file of the checkpoint is`);
+        expect(refused.stderr).toContain('There is no checkpoint before it.');
+      }
+    },
+    60_000,
+  );
+
+  it('is refused with other data', async () => {
+    const data = folder.write('pairs.jsonl', hhLines(12).join('\n'));
+    const args = [
+      ...settings('data', `data.train=${data}`, 'data.maxTrainPairs=null', 'training.maxSteps=2'),
+    ];
+    expect(await trainOnRanks(2, config, args)).toMatchObject({ code: 0 });
+    folder.write('pairs.jsonl', hhLines(13).join('\n'));
+    const refused = await trainOnRanks(2, config, [...args, '--set', 'training.maxSteps=3', '--resume']);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(/field "data\.train": .* 1 added\./);
   }, 60_000);
 
   it('is written when the job is asked to stop, and leads to the same bits', async () => {

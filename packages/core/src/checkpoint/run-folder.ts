@@ -14,13 +14,15 @@ import { removeFolder } from './commit.js';
 const MARKS: readonly string[] = ['config.yaml', 'metrics.jsonl', 'checkpoints'];
 
 /** What a run writes. config.yaml goes first: a run that is half deleted cannot be resumed. */
-const WRITTEN = ['config.yaml', 'metrics.jsonl', 'checkpoints', 'final', 'runs', 'reference-cache'];
+const WRITTEN = [
+  ...['config.yaml', 'metrics.jsonl', 'checkpoints', 'final', 'runs', 'reference-cache', 'result.json'],
+];
 
-/** `checkpoint-123` is the name other trainers use. */
-const CHECKPOINT_NAME = /^(?:step|checkpoint)-(\d+)$/;
+/** `checkpoint-123` is the name other trainers use: theirs are not ours to resume or to delete. */
+const CHECKPOINT_NAME = /^step-(\d{6,})$/;
 
 export interface RunFolderMode {
-  /** Go on with the run that is there. */
+  /** Go on with the run that is there, if one is. */
   readonly resume: boolean;
   /** Replace the run that is there; files that sralign did not write stay. */
   readonly overwrite: boolean;
@@ -35,15 +37,12 @@ export interface Checkpoint {
 /**
  * Checks, without writing, that a run may go into a folder.
  *
- * @throws CheckpointError when the folder is not empty (without resume or overwrite), holds no run (with resume), or
- *   cannot be written
+ * @throws CheckpointError when the folder holds a run (without resume or overwrite) or other files (without overwrite),
+ *   or cannot be written
  */
 export async function checkRunFolder(folder: string, mode: RunFolderMode): Promise<void> {
   const names = (await readNames(folder)).filter(name => !TEMPORARY_NAME.test(name));
   const holdsRun = names.some(name => MARKS.includes(name));
-  if (mode.resume && !holdsRun) {
-    throw folderError(folder, 'There is no run to resume in this folder.', 'Start it without --resume.');
-  }
   if (!mode.resume && !mode.overwrite && holdsRun) {
     throw folderError(
       folder,
@@ -51,7 +50,7 @@ export async function checkRunFolder(folder: string, mode: RunFolderMode): Promi
       'Go on with it by --resume, replace it by --overwrite, or choose another output.folder.',
     );
   }
-  if (!mode.resume && !mode.overwrite && names.length > 0) {
+  if (!holdsRun && !mode.overwrite && names.length > 0) {
     throw folderError(
       folder,
       `The output folder is not empty: it holds "${names[0]}".`,
@@ -107,14 +106,18 @@ export async function latestCheckpoint(runFolder: string): Promise<Checkpoint | 
 /**
  * Deletes all but the newest `keepLast` (at least 1) checkpoints, so never one that nothing newer replaces. All ranks call
  * it, for hosts that do not share their files; the first says which stay.
+ *
+ * @param best the step of one that stays however old it is, or null
  */
 export async function pruneCheckpoints(
   runFolder: string,
-  keepLast: number,
+  keepLast: number | 'all',
+  best: number | null,
   communicator: Pick<Communicator, 'exchange'>,
 ): Promise<void> {
   const checkpoints = await listCheckpoints(runFolder);
-  const [kept] = communicator.exchange(checkpoints.slice(-keepLast).map(({ step }) => step));
+  const newest = keepLast === 'all' ? checkpoints : checkpoints.slice(-keepLast);
+  const [kept] = communicator.exchange([...newest.map(({ step }) => step), best]);
   for (const { step, folder } of checkpoints) if (!kept!.includes(step)) await removeFolder(folder);
 }
 

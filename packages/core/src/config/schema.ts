@@ -248,6 +248,11 @@ const evaluationSchema = z.strictObject({
     'do_first_eval',
   ),
   batchPairs: key(count().default(16), 'Pairs per evaluation pass.', 'per_device_eval_batch_size'),
+  patience: key(
+    count().nullable().default(null),
+    'Stop after so many evaluations in a row that are not better than the best by checkpoint.keepBest; null: never.',
+    'early_stopping_patience',
+  ),
 });
 
 const loggingSchema = z.strictObject({
@@ -262,15 +267,34 @@ const loggingSchema = z.strictObject({
 const checkpointSchema = z.strictObject({
   everySteps: key(
     count().nullable().default(null),
-    'Write a checkpoint every so many steps; null: only at the end and when interrupted.',
+    'Write a checkpoint every so many steps; null: not by steps. One is written at the end and when interrupted, too.',
     'save_steps',
     'save_strategy',
   ),
-  keepLast: key(count().default(2), 'Checkpoints kept; older ones are deleted.', 'save_total_limit'),
+  everyMinutes: key(
+    z.number().positive().nullable().default(10),
+    'Write a checkpoint after the step that ends so many minutes after the last one; null: not by time.',
+  ),
+  keepLast: key(
+    z.union([count(), z.literal('all')]).default(2),
+    'Checkpoints kept, the newest; older ones are deleted. all: every one is kept.',
+    'save_total_limit',
+  ),
+  keepBest: key(
+    z.enum(['eval_loss', 'eval_rewards/accuracies']).nullable().default(null),
+    'Metric of the evaluations whose best one is saved as a checkpoint, kept beyond keepLast: the lowest loss or the highest ' +
+      'accuracy, the first of equals. The evaluation before the first step does not count. null: none.',
+    'metric_for_best_model',
+    'load_best_model_at_end',
+  ),
 });
 
 const outputSchema = z.strictObject({
   folder: key(path(), 'Run folder, created by the run.', 'output_dir', 'run_name'),
+  model: key(
+    z.enum(['last', 'best']).default('last'),
+    'The weights that final/ gets: those after the last step, or those of the best checkpoint (checkpoint.keepBest).',
+  ),
 });
 
 const referenceSchema = z.strictObject({
@@ -324,7 +348,7 @@ export interface Conflict {
 
 /** What no single key can check. Returns the first disagreement, or null. */
 export function findConflict(config: Config): Conflict | null {
-  const { method, data, tokens, augmentation, loss, training, evaluation } = config;
+  const { method, data, tokens, augmentation, loss, training, evaluation, checkpoint, output } = config;
   if (tokens.maxPromptTokens >= tokens.maxTokens) {
     return {
       path: ['tokens', 'maxPromptTokens'],
@@ -358,6 +382,34 @@ export function findConflict(config: Config): Conflict | null {
       path: ['evaluation', 'everySteps'],
       message: 'There is nothing to evaluate on: data.eval is empty.',
       hint: 'Name files in data.eval, or set it to null.',
+    };
+  }
+  if (evaluation.patience !== null && checkpoint.keepBest === null) {
+    return {
+      path: ['evaluation', 'patience'],
+      message: 'Nothing says which evaluation is better: checkpoint.keepBest is null.',
+      hint: 'Set checkpoint.keepBest to eval_loss or eval_rewards/accuracies, or this to null.',
+    };
+  }
+  if (output.model === 'best' && checkpoint.keepBest === null) {
+    return {
+      path: ['output', 'model'],
+      message: 'No best checkpoint is kept: checkpoint.keepBest is null.',
+      hint: 'Set checkpoint.keepBest to eval_loss or eval_rewards/accuracies, or use "last".',
+    };
+  }
+  if (checkpoint.keepBest !== null && evaluation.everySteps === null) {
+    return {
+      path: ['checkpoint', 'keepBest'],
+      message: 'There is nothing to choose from: evaluation.everySteps is null.',
+      hint: 'Set evaluation.everySteps, and data.eval, or leave this out.',
+    };
+  }
+  if (checkpoint.keepBest === 'eval_rewards/accuracies' && method === 'sft') {
+    return {
+      path: ['checkpoint', 'keepBest'],
+      message: 'sft has no accuracies: it does not look at the rejected answers.',
+      hint: 'Use eval_loss.',
     };
   }
   return null;

@@ -1,8 +1,10 @@
 /** Writing weights in the safetensors format (see safetensors.ts), one tensor in memory at a time. */
+import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { streamFileAtomic, writeFileAtomic } from '../files.js';
-import { INDEX_FILE, SINGLE_FILE } from './safetensors.js';
+import { RunError } from '../errors.js';
+import { type FileDigest, streamFileAtomic, writeFileAtomic } from '../files.js';
+import { hasNonFinite, INDEX_FILE, SINGLE_FILE } from './safetensors.js';
 import { tensorBytes } from './safetensors-header.js';
 
 /** A tensor to be stored. `bytes` is called when its turn comes, so that one tensor is in memory at a time. */
@@ -16,16 +18,25 @@ export interface StoredTensor<Bytes = Uint8Array> {
 /** The bytes may have to be read from a file first. */
 export type TensorToWrite = StoredTensor<Uint8Array | Promise<Uint8Array>>;
 
+/** Weights that have become NaN or infinite are not written: a file that is there can be loaded. */
+export class NotFiniteError extends RunError {
+  constructor(readonly tensor: string) {
+    super(`The tensor "${tensor}" holds NaN or infinite values.`);
+  }
+}
+
 /**
  * Writes a file, one tensor after another, with the metadata `format: pt` that transformers asks for.
  *
- * @throws RunError when the disk refuses; TypeError for a name given twice or bytes that do not fit the shape
+ * @returns the digest of the file, computed while the disk writes
+ * @throws NotFiniteError, RunError when the disk refuses; TypeError for a name given twice or bytes that do not fit the
+ *   shape
  */
 export async function writeSafetensors(
   file: string,
   tensors: Iterable<TensorToWrite>,
   metadata: Readonly<Record<string, string>> = {},
-): Promise<void> {
+): Promise<FileDigest> {
   const sources = [...tensors];
   const header: Record<string, unknown> = { __metadata__: { format: 'pt', ...metadata } };
   let end = 0;
@@ -40,6 +51,7 @@ export async function writeSafetensors(
   const prefix = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
   prefix.writeBigUInt64LE(BigInt(prefix.length - 8));
   json.copy(prefix, 8);
+  const hash = createHash('sha256').update(prefix);
   await streamFileAtomic(file, async handle => {
     await handle.writeFile(prefix);
     for (const { name, dtype, shape, bytes } of sources) {
@@ -50,9 +62,13 @@ export async function writeSafetensors(
           `The tensor "${name}" has ${data.byteLength} bytes, not the ${expectedBytes} of its shape.`,
         );
       }
-      await handle.writeFile(data);
+      if (hasNonFinite(data, dtype)) throw new NotFiniteError(name);
+      const written = handle.writeFile(data);
+      hash.update(data);
+      await written;
     }
   });
+  return { bytes: prefix.length + end, sha256: hash.digest('hex') };
 }
 
 /**
@@ -60,20 +76,22 @@ export async function writeSafetensors(
  * `model-00001-of-0000N.safetensors` with `model.safetensors.index.json`; older weights in the folder are deleted.
  *
  * @param options.maxShardBytes size of the tensors in a file; a larger tensor gets a file of its own
- * @throws RunError when the disk refuses
+ * @returns the digests of the files with tensors, by name
+ * @throws NotFiniteError, RunError when the disk refuses
  */
 export async function writeModelWeights(
   folder: string,
   tensors: Iterable<TensorToWrite>,
   options: { readonly maxShardBytes: number },
-): Promise<void> {
+): Promise<Record<string, FileDigest>> {
   const shards = splitIntoShards(tensors, options.maxShardBytes);
+  const digests: Record<string, FileDigest> = {};
   const written = new Set<string>();
   const weightMap: Record<string, string> = {};
   for (const [i, shard] of shards.entries()) {
     const name =
       shards.length === 1 ? SINGLE_FILE : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`;
-    await writeSafetensors(join(folder, name), shard);
+    digests[name] = await writeSafetensors(join(folder, name), shard);
     written.add(name);
     for (const tensor of shard) weightMap[tensor.name] = name;
   }
@@ -87,6 +105,7 @@ export async function writeModelWeights(
     const isWeights = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/.test(name);
     if (isWeights && !written.has(name)) await rm(join(folder, name));
   }
+  return digests;
 }
 
 function splitIntoShards(tensors: Iterable<TensorToWrite>, maxShardBytes: number): TensorToWrite[][] {

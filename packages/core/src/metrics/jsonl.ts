@@ -1,13 +1,17 @@
 /** metrics.jsonl: one JSON object a line, {step, time, ...metrics}, in the order of the run. */
 import { readFile } from 'node:fs/promises';
 import { DataError } from '../errors.js';
-import { appendToFile, exists, writeFileAtomic } from '../files.js';
+import { appendToFile, exists, flush, writeFileAtomic } from '../files.js';
 
 /** Metrics by name, with the step they belong to; `time` is in seconds since 1970. */
 export type MetricsRecord = { readonly step: number } & Readonly<Record<string, number>>;
 
 export class MetricsJsonl {
-  private constructor(private readonly file: string) {}
+  private constructor(
+    private readonly file: string,
+    /** The metrics of the last record that was there, without its place; null when there was none. */
+    readonly last: Readonly<Record<string, number>> | null,
+  ) {}
 
   /**
    * Opens the file of a run.
@@ -19,13 +23,23 @@ export class MetricsJsonl {
     const records = resumeStep !== null && (await exists(file)) ? await readMetrics(file) : [];
     const kept = records.filter(({ step }) => step <= resumeStep!);
     await writeFileAtomic(file, kept.map(toLine).join(''));
-    return new MetricsJsonl(file);
+    return new MetricsJsonl(file, kept.length === 0 ? null : withoutPlace(kept.at(-1)!));
   }
 
   /** Appends a record with the current time. */
   write(record: { readonly step: number } & Readonly<Record<string, number>>): void {
     appendToFile(this.file, toLine({ ...record, time: Date.now() / 1000 }));
   }
+
+  /** Makes what was written survive a power cut. */
+  flush(): Promise<void> {
+    return flush(this.file);
+  }
+}
+
+/** The metrics alone. */
+export function withoutPlace({ step, time, ...metrics }: MetricsRecord): Record<string, number> {
+  return metrics;
 }
 
 /**
@@ -56,5 +70,9 @@ function parseRecord(line: string, file: string, row: number): MetricsRecord {
     // Falls through to the one error below.
   }
   if (Number.isInteger(record?.step)) return record!;
-  throw new DataError('The line is not a JSON object with a step.', { file, row });
+  throw new DataError('The line is not a JSON object with a step.', {
+    file,
+    row,
+    hint: 'It is damaged: delete this line, whose record is lost, and try again.',
+  });
 }

@@ -48,13 +48,28 @@ export async function loadModel(folder: string, options: LoadModelOptions = {}):
   try {
     weights.checkNothingLeft();
     model.notices.push(...weights.notices);
-    await fillValues(model.units.flats, name => weights.find(name));
-    model.units.invalidate();
+    await fillModel(model, weights);
     return model;
   } catch (error) {
     model.dispose();
     throw error;
   }
+}
+
+/**
+ * Replaces the weights of a model by those of a checkpoint of it. All ranks that share the model call it.
+ *
+ * @throws ModelError, CheckpointError as `loadModel`
+ */
+export async function loadWeights(model: CausalLM, folder: string): Promise<void> {
+  const { communicator } = model.units;
+  const tensors = await (await openCheckpoint(folder, communicator)).weights();
+  await fillModel(model, await StoredWeights.open(model.spec, tensors, folder, communicator));
+}
+
+async function fillModel(model: CausalLM, weights: StoredWeights): Promise<void> {
+  await fillValues(model.units.flats, name => weights.find(name));
+  model.units.invalidate();
 }
 
 /** Reads and checks the `config.json` of a model folder. */

@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Tensor, unscoped } from '@sralign/native';
-import { writeFileAtomic } from '../files.js';
+import { type FileDigest, writeFileAtomic } from '../files.js';
 import { copyTokenizerFiles, readJsonFile } from '../hf/folder.js';
 import { type StoredTensor, writeModelWeights } from '../hf/safetensors-writer.js';
 import type { CausalLM } from './causal-lm.js';
@@ -19,21 +19,24 @@ export const MAX_SHARD_BYTES = 5_000_000_000;
  * @param folder created if missing
  * @param sourceFolder the folder the model's configuration came from
  * @param tokenizerFolder where the tokenizer came from, if elsewhere
+ * @returns the digests of the files with weights that this rank wrote, by name
+ * @throws NotFiniteError for weights that are NaN or infinite, RunError when the disk refuses
  */
 export async function saveModel(
   model: CausalLM,
   folder: string,
   sourceFolder: string,
   tokenizerFolder = sourceFolder,
-): Promise<void> {
+): Promise<Record<string, FileDigest>> {
   if (model.units.communicator.rank > 0) {
     for (const unit of model.units.units)
       for (const value of unscoped(() => unit.gatherValues())) value.dispose();
-    return;
+    return {};
   }
   await mkdir(folder, { recursive: true });
-  await writeModelWeights(folder, storedTensors(model), { maxShardBytes: MAX_SHARD_BYTES });
+  const digests = await writeModelWeights(folder, storedTensors(model), { maxShardBytes: MAX_SHARD_BYTES });
   await writeModelCompanions(folder, sourceFolder, tokenizerFolder, model.spec);
+  return digests;
 }
 
 /**

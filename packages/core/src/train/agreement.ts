@@ -2,14 +2,13 @@
  * Whether all ranks are about to do the same: program, request, configuration, data, models. A difference would otherwise
  * show as wrong numbers, or as ranks that wait for each other for ever.
  */
-import { createHash } from 'node:crypto';
 import type { Communicator } from '@sralign/native';
 import { isHostLeader } from '../comm/turns.js';
 import type { Config } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 import { modelKey } from '../reference/key.js';
-import type { EncodedDataset } from '../tokens/encode.js';
 import { VERSION } from '../version.js';
+import { type DataDigest, digestData, digestText, type RunInputs } from './inputs.js';
 import type { Sources } from './prepare.js';
 
 /** What may differ: how much of its machine a rank uses. */
@@ -40,46 +39,44 @@ export function agreeOnConfig(
  * The same for what was read: every token of every pair, and the weights of the model and the reference, which one rank
  * of every host reads.
  *
- * @returns the key of the reference model (reference/key.ts); null where none is needed
+ * @returns the digests of all that, which checkpoints keep
  */
 export async function agreeOnSources(
   config: Config,
   sources: Sources,
   communicator: Communicator,
-): Promise<string | null> {
-  const { modelFolder, referenceFolder, train, evaluation } = sources;
-  const several = communicator.worldSize > 1;
+): Promise<RunInputs> {
+  const { modelFolder, referenceFolder, tokenizer } = sources;
   const seed = config.model.init === 'random' ? config.training.seed : undefined;
   const keyOf = (folder: string): Promise<string> =>
     modelKey(folder, config.training.dtype, folder === modelFolder ? seed : undefined);
   const facts: Record<string, unknown> = {};
   if (isHostLeader(communicator)) {
-    const model = several || referenceFolder === modelFolder ? await keyOf(modelFolder) : null;
+    const model = await keyOf(modelFolder);
     const ofReference =
       referenceFolder === modelFolder ? model : referenceFolder && (await keyOf(referenceFolder));
     Object.assign(facts, { [MODEL]: model, [REFERENCE]: ofReference });
   }
-  if (several) {
-    facts['the training data (data.train)'] = digest(train);
-    facts['the evaluation data (data.eval)'] = evaluation && digest(evaluation);
-  }
+  const train = digestData(sources.train);
+  const evaluation = sources.evaluation && digestData(sources.evaluation);
+  facts['the training data (data.train)'] = show(train);
+  facts['the evaluation data (data.eval)'] = evaluation && show(evaluation);
   const all = communicator.exchange(facts);
   agree(all, communicator);
-  return all[0]![REFERENCE] as string | null;
+  return {
+    train,
+    eval: evaluation,
+    tokenizer: tokenizer.hash,
+    chatTemplate: tokenizer.chatTemplate === null ? null : digestText(tokenizer.chatTemplate),
+    model: all[0]![MODEL] as string,
+    reference: all[0]![REFERENCE] as string | null,
+  };
 }
 
 const MODEL = 'the model (model.path)';
 const REFERENCE = 'the reference model (reference.model)';
 
-function digest({ pairs, sharedAugmentation }: EncodedDataset): string {
-  const hash = createHash('sha256').update(sharedAugmentation);
-  for (const { prompt, augmentedPrompt, chosen, rejected } of pairs) {
-    for (const ids of [prompt, augmentedPrompt, chosen, rejected]) {
-      hash.update(Int32Array.of(ids.length)).update(ids);
-    }
-  }
-  return `${pairs.length} pairs, sha256 ${hash.digest('hex').slice(0, 16)}`;
-}
+const show = ({ pairs, sha256 }: DataDigest): string => `${pairs} pairs, sha256 ${sha256.slice(0, 16)}`;
 
 /** @param all the facts of every rank; one that a rank lacks is no disagreement */
 function agree(all: readonly Readonly<Record<string, unknown>>[], { hosts }: Communicator): void {

@@ -4,11 +4,15 @@ import type { DataReport } from '../data/rows.js';
 import type { MemoryFit } from '../plan/fit.js';
 import type { Overlap } from '../shard/trace.js';
 import type { Sharding } from '../shard/unit.js';
+import type { BestEvaluation } from './state.js';
 
 export type TrainEvent =
   | {
       readonly type: 'start';
       readonly runFolder: string;
+      /** Asked to go on with a run. */
+      readonly resume: boolean;
+      /** null: from the beginning. */
       readonly resumedFromStep: number | null;
       readonly trainPairs: number;
       readonly evalPairs: number;
@@ -45,7 +49,17 @@ export type TrainEvent =
   | { readonly type: 'memory'; readonly fit: MemoryFit }
   /** Something that the user did not ask for and should know, as sentences. */
   | { readonly type: 'notice'; readonly message: string }
-  | { readonly type: 'checkpoint'; readonly step: number; readonly folder: string }
+  | {
+      readonly type: 'checkpoint';
+      readonly step: number;
+      readonly folder: string;
+      /** The best so far, by checkpoint.keepBest. */
+      readonly best: boolean;
+    }
+  /** evaluation.patience has run out. */
+  | ({ readonly type: 'early-stop'; readonly step: number } & Pick<TrainResult, 'best'>)
+  /** The run that was to be resumed is finished: nothing is done. */
+  | { readonly type: 'finished'; readonly step: number; readonly finalFolder: string }
   | {
       readonly type: 'end';
       readonly step: number;
@@ -60,8 +74,14 @@ export interface TrainResult {
   /** The trained model as a Hugging Face folder; null when interrupted. */
   readonly finalFolder: string | null;
   readonly steps: number;
+  /** Step whose weights finalFolder holds: the last, or the best one's (output.model); null when interrupted. */
+  readonly finalStep: number | null;
+  /** The best evaluation by checkpoint.keepBest; null without. */
+  readonly best: BestEvaluation | null;
+  /** evaluation.patience ran out before the last step. */
+  readonly stoppedEarly: boolean;
   readonly interrupted: boolean;
-  /** The last evaluation's metrics, or the last step's. */
+  /** The last evaluation's metrics, or the last step's; where final/ is the best model, those of its evaluation. */
   readonly metrics: Readonly<Record<string, number>>;
   /** Of the whole call: reading, the reference and evaluation included. */
   readonly seconds: number;

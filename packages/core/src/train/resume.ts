@@ -1,14 +1,18 @@
 /** From which checkpoint a run goes on, and under which settings it may. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Communicator } from '@sralign/native';
 import { parse } from 'yaml';
-import { latestCheckpoint } from '../checkpoint/run-folder.js';
+import { z } from 'zod';
+import { verifyCheckpoint } from '../checkpoint/checksums.js';
+import { checkpointFolder, latestCheckpoint, listCheckpoints } from '../checkpoint/run-folder.js';
 import { parseConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { CheckpointError } from '../errors.js';
-import { systemErrorCode } from '../files.js';
+import { exists, systemErrorCode, writeFileAtomic } from '../files.js';
+import type { TrainResult } from './events.js';
+import { checkInputs, type RunInputs } from './inputs.js';
 import { readTrainerState, type TrainerState } from './state.js';
 
 export interface ResumedFrom {
@@ -17,34 +21,111 @@ export interface ResumedFrom {
 }
 
 /**
- * The newest checkpoint of the run in output.folder, as the first rank sees it; null when it has none yet.
+ * Whether the run in output.folder may go on under these settings, as the first rank sees it.
  *
- * @throws CheckpointError when there is no run, it was started with other settings, or the checkpoint is damaged
+ * @returns the result of a run that is finished, or null
+ * @throws CheckpointError when it was started with other settings, or they cannot be read
  */
-export async function findCheckpoint(
-  config: Config,
-  communicator: Communicator,
-): Promise<ResumedFrom | null> {
-  const found = communicator.rank === 0 ? await readCheckpoint(config) : null;
+export async function checkRun(config: Config, communicator: Communicator): Promise<TrainResult | null> {
+  const found = communicator.rank === 0 ? await readRun(config) : null;
   return communicator.exchange(found)[0] ?? null;
 }
 
-async function readCheckpoint(config: Config): Promise<ResumedFrom | null> {
+async function readRun(config: Config): Promise<TrainResult | null> {
   const folder = config.output.folder;
   const file = join(folder, 'config.yaml');
-  const saved = await readFile(file, 'utf8').catch((cause: Error) => {
-    const none = systemErrorCode(cause) === 'ENOENT';
-    throw none
-      ? new CheckpointError('There is no run to resume in this folder.', {
-          file: folder,
-          field: 'output.folder',
-          hint: 'Start it without --resume.',
-        })
-      : new CheckpointError(`It cannot be read (${cause.message}).`, { file, cause });
+  const text = await readFile(file, 'utf8').catch((cause: Error) => {
+    if (systemErrorCode(cause) === 'ENOENT') return null;
+    throw new CheckpointError(`It cannot be read (${cause.message}).`, { file, cause });
   });
-  checkResumable(parseSaved(saved, file), config, file);
-  const checkpoint = await latestCheckpoint(folder);
-  return checkpoint && { folder: checkpoint.folder, state: await readTrainerState(checkpoint.folder) };
+  if (text === null) {
+    // Killed before its first file, or never started.
+    if ((await listCheckpoints(folder)).length === 0) return null;
+    throw new CheckpointError('The configuration of the run is missing.', { file, hint: PUT_BACK });
+  }
+  const before = parseConfig(parseSaved(text, file), file);
+  checkResumable(before, config, file);
+  const finished = await readResult(folder);
+  if (finished === null || !(await exists(join(folder, 'final', 'config.json')))) return null;
+  const same = ENDING.every(path => isDeepStrictEqual(settingOf(before, path), settingOf(config, path)));
+  return same ? finished : null;
+}
+
+const PUT_BACK = 'Put the configuration that the run was started with in its place.';
+
+/**
+ * The newest checkpoint of the run in output.folder, as the first rank sees it, with all of its files as they were
+ * written; null when there is none yet.
+ *
+ * @param inputs of the run as it is now
+ * @throws CheckpointError when a file of the checkpoint is damaged, or the inputs are others
+ */
+export async function findCheckpoint(
+  config: Config,
+  inputs: RunInputs,
+  communicator: Communicator,
+): Promise<ResumedFrom | null> {
+  const first = communicator.rank === 0;
+  const latest = first ? await latestCheckpoint(config.output.folder) : null;
+  const folder = communicator.exchange(latest?.folder ?? null)[0] ?? null;
+  if (folder === null) return null;
+  await verifyCheckpoint(folder, communicator);
+  const own = first ? await readState(config, folder, inputs) : null;
+  return { folder, state: communicator.exchange(own)[0]! };
+}
+
+async function readState(config: Config, folder: string, inputs: RunInputs): Promise<TrainerState> {
+  const state = await readTrainerState(folder);
+  const { output, checkpoint } = config;
+  if (basename(folder) !== basename(checkpointFolder(output.folder, state.step))) {
+    throw new CheckpointError(`This is the checkpoint of step ${state.step}, under another name.`, {
+      file: folder,
+      hint: `Give it back its name, ${basename(checkpointFolder(output.folder, state.step))}.`,
+    });
+  }
+  await checkInputs(folder, inputs);
+  const best = state.best?.metric === checkpoint.keepBest ? state.best : null;
+  if (best !== null && !(await exists(checkpointFolder(output.folder, best.step)))) {
+    throw new CheckpointError(`The best checkpoint, which was that of step ${best.step}, is missing.`, {
+      file: checkpointFolder(output.folder, best.step),
+      hint: 'Put it back, or go on without: --set checkpoint.keepBest=null.',
+    });
+  }
+  return state;
+}
+
+const RESULT_FILE = 'result.json';
+
+const resultSchema = z.looseObject({
+  runFolder: z.string(),
+  finalFolder: z.string(),
+  finalStep: z.int(),
+  steps: z.int(),
+  best: z.object({}).loose().nullable(),
+  stoppedEarly: z.boolean(),
+  interrupted: z.literal(false),
+  metrics: z.record(z.string(), z.number()),
+  seconds: z.number(),
+});
+
+/** Keeps what a finished run has come to. @throws RunError when the disk refuses */
+export const writeResult = (result: TrainResult): Promise<void> =>
+  writeFileAtomic(join(result.runFolder, RESULT_FILE), `${JSON.stringify(result, null, 2)}\n`);
+
+/** Forgets it: the run goes on. */
+export const removeResult = (folder: string): Promise<void> => rm(join(folder, RESULT_FILE), { force: true });
+
+/** Null where there is none that can be read: the end of the run, which can be done again, is then still to come. */
+async function readResult(folder: string): Promise<TrainResult | null> {
+  const text = await readFile(join(folder, RESULT_FILE), 'utf8').catch(() => null);
+  if (text === null) return null;
+  try {
+    const result = JSON.parse(text);
+    if (!resultSchema.safeParse(result).success) return null;
+    return { ...result, runFolder: folder, finalFolder: join(folder, 'final') };
+  } catch {
+    return null;
+  }
 }
 
 function parseSaved(text: string, file: string): unknown {
@@ -54,7 +135,7 @@ function parseSaved(text: string, file: string): unknown {
     throw new CheckpointError(`The configuration of the run is damaged: ${(cause as Error).message}`, {
       file,
       cause,
-      hint: 'Put the configuration that the run was started with in its place.',
+      hint: PUT_BACK,
     });
   }
 }
@@ -75,23 +156,32 @@ const CHANGEABLE: readonly string[] = [
 /** The end of the run, towards which a learning rate that is not constant falls. */
 const LENGTH: readonly string[] = ['training.maxSteps', 'training.epochs'];
 
+/** What decides when a run is finished, and what it leaves then. */
+const ENDING: readonly string[] = [
+  ...LENGTH,
+  ...['evaluation.patience', 'checkpoint.keepBest', 'output.model'],
+];
+
+function settingOf(config: Config, path: string): unknown {
+  const [section, key] = path.split('.') as [keyof Config, string];
+  return (config[section] as Record<string, unknown>)[key];
+}
+
 /**
  * Refuses to resume under settings that would make another run of it.
  *
- * @param saved the run's config.yaml, parsed
+ * @param before the run's config.yaml
  * @throws CheckpointError naming the first key that differs
  */
-function checkResumable(saved: unknown, config: Config, file: string): void {
-  const before = parseConfig(saved, file) as unknown as Record<string, Record<string, unknown>>;
-  const now = config as unknown as Record<string, Record<string, unknown>>;
-  for (const section of Object.keys(now)) {
-    const keys = typeof now[section] === 'object' ? Object.keys(now[section]) : [null];
-    for (const key of keys) {
-      const path = key === null ? section : `${section}.${key}`;
+function checkResumable(before: Config, config: Config, file: string): void {
+  for (const [section, values] of Object.entries(config)) {
+    const paths =
+      typeof values === 'object' ? Object.keys(values).map(key => `${section}.${key}`) : [section];
+    for (const path of paths) {
       if (CHANGEABLE.includes(section) || CHANGEABLE.includes(path)) continue;
       if (LENGTH.includes(path) && config.schedule.name === 'constant') continue;
-      const was = key === null ? before[section] : before[section]?.[key];
-      const is = key === null ? now[section] : now[section]![key];
+      const [was, is] =
+        path === section ? [before.method, values] : [before, config].map(of => settingOf(of, path));
       if (isDeepStrictEqual(was, is)) continue;
       throw new CheckpointError(
         `The run was started with ${JSON.stringify(was)}, but now it is ${JSON.stringify(is)}.`,

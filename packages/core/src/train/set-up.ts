@@ -18,7 +18,9 @@ import { TensorboardWriter } from '../metrics/tensorboard.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { TraceRecorder } from '../shard/trace.js';
 import { agreeOnConfig, agreeOnSources } from './agreement.js';
-import type { TrainEvent } from './events.js';
+import { EvaluationWatch } from './best.js';
+import type { TrainEvent, TrainResult } from './events.js';
+import type { RunInputs } from './inputs.js';
 import { checkMemory } from './memory-check.js';
 import { PreferenceTrainer, type TrainingPair } from './preference-trainer.js';
 import {
@@ -29,7 +31,7 @@ import {
   prepareSources,
   type Sources,
 } from './prepare.js';
-import { findCheckpoint, type ResumedFrom } from './resume.js';
+import { checkRun, findCheckpoint, type ResumedFrom, removeResult } from './resume.js';
 import { loadOptimizerState } from './state.js';
 
 export interface RunOptions {
@@ -45,6 +47,7 @@ export interface RunOptions {
 export interface PreparedRun {
   readonly communicator: Communicator;
   readonly sources: Sources;
+  readonly inputs: RunInputs;
   readonly trainPairs: readonly TrainingPair[];
   readonly evalPairs: readonly TrainingPair[];
   readonly trainer: PreferenceTrainer;
@@ -52,14 +55,21 @@ export interface PreparedRun {
   /** Updates that were done before. */
   readonly step: number;
   readonly totalSteps: number;
+  /** What the evaluations before were. */
+  readonly watch: EvaluationWatch;
   readonly trace: TraceRecorder | null;
   /** The first rank's. */
   readonly log: MetricsJsonl | null;
   readonly tensorboard: TensorboardWriter | null;
 }
 
-/** Writes nothing before everything that can be wrong with the input has been looked at. @throws as `train` */
-export async function setUpRun(config: Config, options: RunOptions): Promise<PreparedRun> {
+/**
+ * Writes nothing before everything that can be wrong with the input has been looked at.
+ *
+ * @returns the result instead, where the run that is to be resumed is finished
+ * @throws as `train`
+ */
+export async function setUpRun(config: Config, options: RunOptions): Promise<PreparedRun | TrainResult> {
   const device = configureCompute(config.training, joinWorld().localRank);
   const communicator = worldCommunicator(device);
   const { resume, overwrite, trace } = options;
@@ -72,17 +82,19 @@ export async function setUpRun(config: Config, options: RunOptions): Promise<Pre
     await checkRunFolder(config.output.folder, options);
     if (trace !== null) await checkTracePlace(trace);
   }
+  const finished = resume ? await checkRun(config, communicator) : null;
+  if (finished !== null) return finished;
   const sources = await prepareSources(config, communicator);
-  const referenceKey = await agreeOnSources(config, sources, communicator);
+  const inputs = await agreeOnSources(config, sources, communicator);
   await checkMemory(config, sources, device, communicator, options.onEvent);
-  const resumed = resume ? await findCheckpoint(config, communicator) : null;
+  const resumed = resume ? await findCheckpoint(config, inputs, communicator) : null;
   const model =
     resumed === null
       ? await loadInitialModel(config, sources.modelFolder, communicator)
       : await loadSharedModel(config, resumed.folder, communicator);
   try {
     await writeRunFolder(config, overwrite, communicator);
-    return await withModel(config, options, communicator, sources, referenceKey, model, resumed);
+    return await withModel(config, options, communicator, sources, inputs, model, resumed);
   } catch (error) {
     model.dispose();
     throw error;
@@ -106,15 +118,17 @@ async function writeRunFolder(config: Config, overwrite: boolean, communicator: 
   await inTurns(communicator, async () => {
     if (isHostLeader(communicator)) await createRunFolder(folder, { overwrite });
   });
-  if (communicator.rank === 0) await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
+  if (communicator.rank > 0) return;
+  await removeResult(folder);
+  await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
 }
 
 async function withModel(
   config: Config,
-  { trace: traceFile, signal, onEvent }: RunOptions,
+  { resume, trace: traceFile, signal, onEvent }: RunOptions,
   communicator: Communicator,
   sources: Sources,
-  referenceKey: string | null,
+  inputs: RunInputs,
   model: CausalLM,
   resumed: ResumedFrom | null,
 ): Promise<PreparedRun> {
@@ -128,6 +142,7 @@ async function withModel(
   onEvent({
     type: 'start',
     runFolder: folder,
+    resume,
     resumedFromStep: state?.step ?? null,
     trainPairs: trainSet.pairs.length,
     evalPairs: evaluation?.pairs.length ?? 0,
@@ -150,7 +165,7 @@ async function withModel(
   const [trainPairs, evalPairs] = await attachReference(
     config,
     sources,
-    referenceKey,
+    inputs.reference,
     resumed === null ? model : null,
     datasets,
     communicator,
@@ -176,12 +191,14 @@ async function withModel(
     return {
       communicator,
       sources,
+      inputs,
       trainPairs: trainPairs!,
       evalPairs: evalPairs ?? [],
       trainer,
       sampler: new Sampler(trainSet.pairs.length, seed, state?.sampler),
       step: state?.step ?? 0,
       totalSteps,
+      watch: new EvaluationWatch(config, state),
       trace,
       log: first ? await MetricsJsonl.open(join(folder, 'metrics.jsonl'), state?.step ?? null) : null,
       tensorboard: first && config.logging.tensorboard ? new TensorboardWriter(join(folder, 'runs')) : null,

@@ -8,9 +8,9 @@ import { type Communicator, SOLO, type Tensor } from '@sralign/native';
 import { z } from 'zod';
 import type { SamplerState } from '../data/sampler.js';
 import { CheckpointError } from '../errors.js';
-import { writeFileAtomic } from '../files.js';
+import { type FileDigest, writeFileAtomic } from '../files.js';
 import { readJsonFile } from '../hf/folder.js';
-import { type StoredTensor, writeSafetensors } from '../hf/safetensors-writer.js';
+import { NotFiniteError, type StoredTensor, writeSafetensors } from '../hf/safetensors-writer.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { saveModel, writeModelCompanions } from '../model/save.js';
 import type { Moment, Optimizer } from '../optim/optimizer.js';
@@ -39,18 +39,35 @@ export interface TrainerState {
   /** Updates done. */
   readonly step: number;
   readonly sampler: SamplerState;
+  /** The metric of the next two; null: none. */
+  readonly keepBest: string | null;
+  /** What the best evaluation so far has given, and at which step; null before the first. */
+  readonly best: BestEvaluation | null;
+  /** Evaluations since the best one. */
+  readonly evaluationsSinceBest: number;
+}
+
+export interface BestEvaluation {
+  /** checkpoint.keepBest of the run. */
+  readonly metric: string;
+  readonly value: number;
+  readonly step: number;
 }
 
 const stateSchema = z.strictObject({
   step: z.int().min(0),
   sampler: z.strictObject({ epoch: z.int().min(0), position: z.int().min(0) }),
+  keepBest: z.string().nullable(),
+  best: z.strictObject({ metric: z.string(), value: z.number(), step: z.int().min(1) }).nullable(),
+  evaluationsSinceBest: z.int().min(0),
 });
 
 /**
  * Writes weights, optimizer and position into `folder`. All ranks call it, and it is complete when all are done
  * (`writeFolderTogether`); every rank writes what it has, without talking to the others.
  *
- * @throws RunError when the disk refuses
+ * @returns the digests of the files with tensors that this rank wrote, by name
+ * @throws NotFiniteError for weights or moments that are NaN or infinite, RunError when the disk refuses
  */
 export async function saveTrainerState(
   folder: string,
@@ -58,20 +75,27 @@ export async function saveTrainerState(
   optimizer: Optimizer,
   state: TrainerState,
   { modelFolder, tokenizerFolder }: Pick<Sources, 'modelFolder' | 'tokenizerFolder'>,
-): Promise<void> {
+): Promise<Record<string, FileDigest>> {
   const { units, communicator, flats } = model.units;
+  const { rank, worldSize } = communicator;
   const sharded = isSharded(flats);
-  if (sharded) await writeShard(folder, flats, optimizer.moments, communicator, state.step);
-  if (communicator.rank > 0) return;
+  const digests: Record<string, FileDigest> = {};
+  if (sharded) {
+    const name = shardFileName(rank, worldSize);
+    digests[name] = await writeShard(join(folder, name), flats, optimizer.moments, rank, state.step);
+  }
+  if (rank > 0) return digests;
   if (sharded) {
     const names = new Set(optimizer.moments.map(({ name }) => name));
     await writeJson(join(folder, SHARDS_FILE), describeShards(units, [...names], state.step));
     await writeModelCompanions(folder, modelFolder, tokenizerFolder, model.spec);
   } else {
-    await saveModel(model, folder, modelFolder, tokenizerFolder);
-    await writeSafetensors(join(folder, OPTIMIZER_FILE), momentTensors(optimizer.moments));
+    Object.assign(digests, await saveModel(model, folder, modelFolder, tokenizerFolder));
+    const moments = momentTensors(optimizer.moments);
+    digests[OPTIMIZER_FILE] = await writeSafetensors(join(folder, OPTIMIZER_FILE), moments);
   }
   await writeJson(join(folder, STATE_FILE), state);
+  return digests;
 }
 
 const writeJson = (file: string, value: unknown): Promise<void> =>
@@ -79,12 +103,12 @@ const writeJson = (file: string, value: unknown): Promise<void> =>
 
 /** One rank's file. */
 async function writeShard(
-  folder: string,
+  file: string,
   flats: readonly FlatParameter[],
   moments: readonly Moment[],
-  { rank, worldSize }: Communicator,
+  rank: number,
   step: number,
-): Promise<void> {
+): Promise<FileDigest> {
   const stored = (name: string, tensor: Tensor): StoredTensor => ({
     name,
     dtype: 'F32',
@@ -95,7 +119,28 @@ async function writeShard(
     ...flats.map(flat => stored(flat.name, flat.value)),
     ...moments.map(({ name, flat, tensor }) => stored(`${name}.${flat.name}`, tensor)),
   ];
-  await writeSafetensors(join(folder, shardFileName(rank, worldSize)), tensors, shardMetadata(rank, step));
+  try {
+    return await writeSafetensors(file, tensors, shardMetadata(rank, step));
+  } catch (error) {
+    throw error instanceof NotFiniteError ? (namedInFlats(flats, moments) ?? error) : error;
+  }
+}
+
+/** The same error, with the name that the tensor has in the model. */
+function namedInFlats(
+  flats: readonly FlatParameter[],
+  moments: readonly Moment[],
+): NotFiniteError | undefined {
+  const parts = [
+    ...flats.map(flat => ({ prefix: '', flat, tensor: flat.value })),
+    ...moments.map(({ name, flat, tensor }) => ({ prefix: `${name}.`, flat, tensor })),
+  ];
+  for (const { prefix, flat, tensor } of parts) {
+    const index = tensor.toFloat32Array().findIndex(value => !Number.isFinite(value));
+    const found = flatTensors(flat.layout).findLast(({ offset }) => offset <= flat.start + index);
+    if (index >= 0 && found !== undefined) return new NotFiniteError(prefix + found.name);
+  }
+  return undefined;
 }
 
 /** The moments of a rank that has all of them, under the names of what they belong to. */

@@ -1,6 +1,7 @@
 /** A whole run: steps, evaluation, checkpoints, final model. Reads as the list of what happens. */
 import { join } from 'node:path';
 import { NativeError } from '@sralign/native';
+import { verifyCheckpoint, writeChecksums } from '../checkpoint/checksums.js';
 import { writeFolder, writeFolderTogether } from '../checkpoint/commit.js';
 import { checkpointFolder, pruneCheckpoints } from '../checkpoint/run-folder.js';
 import { watchWorld } from '../comm/world.js';
@@ -9,15 +10,24 @@ import type { Config } from '../config/schema.js';
 import type { SamplerState } from '../data/sampler.js';
 import { RunError } from '../errors.js';
 import { writeModelCard } from '../hf/model-card.js';
+import { NotFiniteError } from '../hf/safetensors-writer.js';
+import { readMetrics, withoutPlace } from '../metrics/jsonl.js';
+import { loadWeights } from '../model/load.js';
 import { saveModel } from '../model/save.js';
 import { scheduleFactor } from '../optim/schedule.js';
 import type { TrainEvent, TrainResult } from './events.js';
+import { writeInputs } from './inputs.js';
+import { writeResult } from './resume.js';
+import { SaveTimer } from './save-timer.js';
 import { type PreparedRun, type RunOptions, setUpRun } from './set-up.js';
-import { saveTrainerState } from './state.js';
+import { saveTrainerState, type TrainerState } from './state.js';
 import { letOthersRun, wasStopped } from './yield.js';
 
 export interface TrainOptions {
-  /** Continue the run in output.folder from its last checkpoint. */
+  /**
+   * Continue the run in output.folder from its last checkpoint, or from the beginning where there is none. Of a run that is
+   * finished it gives the result again.
+   */
   readonly resume?: boolean;
   /** Delete the run in output.folder first. */
   readonly overwrite?: boolean;
@@ -47,6 +57,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   };
   try {
     const prepared = await setUpRun(config, run);
+    if ('steps' in prepared) return repeatResult(prepared, run);
     try {
       using _watch = watchWorld();
       return await new Run(config, run, prepared, startedMs).finish();
@@ -64,8 +75,16 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
       seconds: (performance.now() - startedMs) / 1000,
     };
     run.onEvent({ type: 'end', step: 0, ...result });
-    return { ...result, steps: 0, metrics: {} };
+    return { ...result, steps: 0, finalStep: null, best: null, stoppedEarly: false, metrics: {} };
   }
+}
+
+function repeatResult(result: TrainResult, { onEvent }: RunOptions): TrainResult {
+  const { steps: step, runFolder, seconds } = result;
+  const finalFolder = result.finalFolder!;
+  onEvent({ type: 'finished', step, finalFolder });
+  onEvent({ type: 'end', step, interrupted: false, runFolder, finalFolder, seconds });
+  return result;
 }
 
 /** Says what to do where memory does not suffice. */
@@ -85,6 +104,7 @@ class Run {
   private lastCheckpointStep: number | null;
   /** Of the sampler after the last complete step. */
   private position: SamplerState;
+  private readonly saveTimer: SaveTimer;
 
   constructor(
     private readonly config: Config,
@@ -95,29 +115,45 @@ class Run {
     this.step = run.step;
     this.lastCheckpointStep = run.step === 0 ? null : run.step;
     this.position = run.sampler.state;
+    this.metrics = run.log?.last ?? {};
+    this.saveTimer = new SaveTimer(config.checkpoint.everyMinutes, run.communicator);
   }
 
   async finish(): Promise<TrainResult> {
-    const { evaluation, checkpoint, logging } = this.config;
-    const { communicator, totalSteps } = this.run;
+    const { evaluation, logging } = this.config;
+    const { communicator, totalSteps, watch } = this.run;
     const { signal } = this.options;
     try {
       if (this.step === 0 && evaluation.atStart) await this.evaluate(signal);
-      while (this.step < totalSteps) {
+      while (this.step < totalSteps && !watch.isOver) {
         if (communicator.worldSize > 1) await letOthersRun(signal, communicator);
         else signal.throwIfAborted();
         await this.trainStep(logging.everySteps);
         const atEnd = this.step === totalSteps;
         // Not interrupted, so that a resumed run has the record of every evaluation.
         if (isDue(evaluation.everySteps, this.step) || atEnd) await this.evaluate();
-        if (isDue(checkpoint.everySteps, this.step) || atEnd) await this.checkpoint();
+        if (this.isBest || atEnd || watch.isOver || this.isSaveDue()) await this.checkpoint();
       }
+      if (this.stoppedEarly) this.emit({ type: 'early-stop', step: this.step, best: watch.best });
     } catch (error) {
       if (!wasStopped(error, signal)) throw error;
       await this.checkpoint();
       return this.end(true, null);
     }
     return this.end(false, await this.writeFinalModel());
+  }
+
+  private get stoppedEarly(): boolean {
+    return this.run.watch.isOver && this.step < this.run.totalSteps;
+  }
+
+  /** Whether the evaluation after this step is the best. */
+  private get isBest(): boolean {
+    return this.run.watch.best?.step === this.step;
+  }
+
+  private isSaveDue(): boolean {
+    return isDue(this.config.checkpoint.everySteps, this.step) || this.saveTimer.isDue();
   }
 
   private async trainStep(logEverySteps: number): Promise<void> {
@@ -132,7 +168,7 @@ class Run {
     try {
       metrics = { ...(await this.run.trainer.step(pairs, learningRate, this.stepSignal)), epoch };
     } catch (error) {
-      throw error instanceof RunError ? this.stepError(error) : error;
+      throw error instanceof RunError ? this.stepError(error, this.step + 1) : error;
     }
     this.run.trace?.end();
     this.run.trace?.collect();
@@ -159,6 +195,7 @@ class Run {
     means['time/evaluation_ms'] = performance.now() - startMs;
     const metrics = Object.fromEntries(Object.entries(means).map(([name, value]) => [`eval_${name}`, value]));
     this.metrics = metrics;
+    if (this.step > 0) this.run.watch.add(this.step, metrics);
     this.record(metrics);
     this.emit({ type: 'evaluate', step: this.step, metrics });
   }
@@ -171,26 +208,34 @@ class Run {
   private async checkpoint(): Promise<void> {
     // Step 0 is the initial model, from which a run without checkpoints starts anyway.
     if (this.step === 0 || this.lastCheckpointStep === this.step) return;
-    const folder = checkpointFolder(this.config.output.folder, this.step);
-    const state = { step: this.step, sampler: this.position };
-    await writeFolderTogether(folder, this.run.communicator, temporary =>
-      saveTrainerState(
-        temporary,
-        this.run.trainer.model,
-        this.run.trainer.optimizer,
-        state,
-        this.run.sources,
-      ),
-    );
     const { config, run } = this;
-    await pruneCheckpoints(config.output.folder, config.checkpoint.keepLast, run.communicator);
+    const folder = checkpointFolder(config.output.folder, this.step);
+    // What it says of the steps before must not be lost when the checkpoint is not.
+    await run.log?.flush();
+    try {
+      await writeFolderTogether(folder, run.communicator, temporary => this.fillCheckpoint(temporary));
+    } catch (error) {
+      throw error instanceof NotFiniteError ? this.stepError(error, this.step) : error;
+    }
+    const best = run.watch.best?.step ?? null;
+    await pruneCheckpoints(config.output.folder, config.checkpoint.keepLast, best, run.communicator);
     this.lastCheckpointStep = this.step;
-    this.emit({ type: 'checkpoint', step: this.step, folder });
+    this.saveTimer.restart();
+    this.emit({ type: 'checkpoint', step: this.step, folder, best: this.isBest });
+  }
+
+  private async fillCheckpoint(folder: string): Promise<void> {
+    const { communicator, inputs, sources, trainer, watch } = this.run;
+    const state: TrainerState = { step: this.step, sampler: this.position, ...watch.state };
+    const digests = await saveTrainerState(folder, trainer.model, trainer.optimizer, state, sources);
+    if (communicator.rank === 0) await writeInputs(folder, inputs);
+    await writeChecksums(folder, digests, communicator);
   }
 
   private async writeFinalModel(): Promise<string> {
     const folder = join(this.config.output.folder, 'final');
     const { modelFolder, tokenizerFolder, reports } = this.run.sources;
+    if (this.finalStep !== this.step) await this.loadBest(this.finalStep);
     if (this.run.communicator.rank > 0) {
       await saveModel(this.run.trainer.model, folder, modelFolder, tokenizerFolder);
       return folder;
@@ -202,12 +247,31 @@ class Run {
         modelFolder,
         reports,
         trainPairs: this.run.trainPairs.length,
-        steps: this.step,
+        steps: this.finalStep,
         metrics: this.metrics,
         seconds: (performance.now() - this.startedMs) / 1000,
       });
     });
     return folder;
+  }
+
+  /** The step whose weights final/ gets. */
+  private get finalStep(): number {
+    const { best } = this.run.watch;
+    return this.config.output.model === 'best' && best !== null ? best.step : this.step;
+  }
+
+  /** Puts the weights of the best checkpoint into the model, which is not trained any more. */
+  private async loadBest(step: number): Promise<void> {
+    const { communicator, trainer } = this.run;
+    const { folder: runFolder } = this.config.output;
+    const folder = checkpointFolder(runFolder, step);
+    await verifyCheckpoint(folder, communicator);
+    await loadWeights(trainer.model, folder);
+    if (communicator.rank > 0) return;
+    const records = await readMetrics(join(runFolder, 'metrics.jsonl'));
+    const { metric } = this.run.watch.best!;
+    this.metrics = withoutPlace(records.find(record => record.step === step && metric in record) ?? { step });
   }
 
   /** The last of every run, however it ends; all ranks get here. */
@@ -221,16 +285,28 @@ class Run {
     this.run.communicator.exchange(null);
     const seconds = (performance.now() - this.startedMs) / 1000;
     const runFolder = this.config.output.folder;
+    const result: TrainResult = {
+      runFolder,
+      finalFolder,
+      steps: this.step,
+      finalStep: interrupted ? null : this.finalStep,
+      best: this.run.watch.best,
+      stoppedEarly: !interrupted && this.stoppedEarly,
+      interrupted,
+      metrics: this.metrics,
+      seconds,
+    };
+    if (!interrupted && this.run.communicator.rank === 0) await writeResult(result);
     this.emit({ type: 'end', step: this.step, interrupted, runFolder, finalFolder, seconds });
-    return { runFolder, finalFolder, steps: this.step, interrupted, metrics: this.metrics, seconds };
+    return result;
   }
 
-  private stepError(error: RunError): RunError {
+  private stepError(error: RunError, step: number): RunError {
     const last =
       this.lastCheckpointStep === null
         ? 'There is no checkpoint yet.'
         : `The last good checkpoint is ${checkpointFolder(this.config.output.folder, this.lastCheckpointStep)}.`;
-    return new RunError(`Step ${this.step + 1}: ${error.message} ${last}`, {
+    return new RunError(`Step ${step}: ${error.message} ${last}`, {
       hint: 'Lower optimizer.learningRate or training.maxGradNorm, or use training.dtype f32.',
       cause: error,
     });

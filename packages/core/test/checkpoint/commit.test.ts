@@ -80,7 +80,7 @@ for (let step = ((await latestCheckpoint(run))?.step ?? 0) + 1; ; step++) {
       await new Promise(resolve => setTimeout(resolve, 60_000));
     }
   });
-  await pruneCheckpoints(run, 2, { exchange: value => [value] });
+  await pruneCheckpoints(run, 2, null, { exchange: value => [value] });
   console.log('wrote', step);
 }
 `;

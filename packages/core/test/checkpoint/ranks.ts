@@ -6,7 +6,7 @@ import { type Communicator, fillNormal } from '@sralign/native';
 import { type CausalLM, type LoadModelOptions, loadModel } from '../../src/index.js';
 import { Optimizer } from '../../src/optim/optimizer.js';
 import type { Sharding } from '../../src/shard/unit.js';
-import { loadOptimizerState, saveTrainerState } from '../../src/train/state.js';
+import { loadOptimizerState, saveTrainerState, type TrainerState } from '../../src/train/state.js';
 
 const refuse = (): never => {
   throw new Error('This rank must not need the others.');
@@ -48,7 +48,13 @@ const ADAMW = {
   epsilon: 1e-8,
   weightDecay: 0,
 } as const;
-const STATE = { step: 7, sampler: { epoch: 1, position: 3 } };
+export const STATE: TrainerState = {
+  step: 7,
+  sampler: { epoch: 1, position: 3 },
+  keepBest: 'eval_loss',
+  best: { metric: 'eval_loss', value: 0.5, step: 6 },
+  evaluationsSinceBest: 1,
+};
 
 /** What one rank has of a run. */
 export interface RankState extends Disposable {
@@ -77,8 +83,13 @@ export async function startedRun(modelFolder: string, options: LoadModelOptions)
   return state;
 }
 
-export const save = (folder: string, { model, optimizer }: RankState, modelFolder: string): Promise<void> =>
-  saveTrainerState(folder, model, optimizer, STATE, { modelFolder, tokenizerFolder: modelFolder });
+export async function save(
+  folder: string,
+  { model, optimizer }: RankState,
+  modelFolder: string,
+): Promise<void> {
+  await saveTrainerState(folder, model, optimizer, STATE, { modelFolder, tokenizerFolder: modelFolder });
+}
 
 /** Loads a checkpoint on `worldSize` ranks and hands each rank to `use`. */
 export async function resumeOn(

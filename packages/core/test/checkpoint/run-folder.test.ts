@@ -31,6 +31,7 @@ describe('checkRunFolder', () => {
     await checkRunFolder(join(folder.path, 'a', 'b'), NEW);
     expect(await readdir(folder.path)).toEqual([]);
     await checkRunFolder(folder.path, NEW);
+    await checkRunFolder(folder.path, RESUME);
     await checkRunFolder(folder.path, OVERWRITE);
   });
 
@@ -51,7 +52,7 @@ describe('checkRunFolder', () => {
     await using folder = await temporaryFolder();
     await populate(folder.path, ['notes.txt']);
     await expect(checkRunFolder(folder.path, NEW)).rejects.toThrow(/not empty: it holds "notes\.txt"/);
-    await expect(checkRunFolder(folder.path, RESUME)).rejects.toThrow(/no run to resume/);
+    await expect(checkRunFolder(folder.path, RESUME)).rejects.toThrow(/not empty: it holds "notes\.txt"/);
     await checkRunFolder(folder.path, OVERWRITE);
   });
 
@@ -103,11 +104,19 @@ describe('createRunFolder', () => {
 });
 
 describe('checkpoints', () => {
-  it('are listed by step, under either name, complete ones only', async () => {
+  it('are listed by step, complete ones and our own only', async () => {
     await using folder = await temporaryFolder();
     expect(await listCheckpoints(folder.path)).toEqual([]);
     expect(await latestCheckpoint(folder.path)).toBeNull();
-    const names = ['step-000009', 'checkpoint-10', 'step-1000000', '.tmp-step-2000000-7', 'best', 'step-3x'];
+    const names = [
+      'step-000009',
+      'checkpoint-10',
+      'step-1000000',
+      '.tmp-step-2000000-7',
+      'best',
+      'step-3x',
+      'step-12',
+    ];
     await populate(
       folder.path,
       names.map(name => `checkpoints/${name}/config.json`),
@@ -115,7 +124,6 @@ describe('checkpoints', () => {
     const parent = join(folder.path, 'checkpoints');
     expect(await listCheckpoints(folder.path)).toEqual([
       { step: 9, folder: join(parent, 'step-000009') },
-      { step: 10, folder: join(parent, 'checkpoint-10') },
       { step: 1_000_000, folder: join(parent, 'step-1000000') },
     ]);
     expect(await latestCheckpoint(folder.path)).toMatchObject({ step: 1_000_000 });
@@ -128,7 +136,7 @@ describe('checkpoints', () => {
       fc.asyncProperty(steps, fc.integer({ min: 1, max: 4 }), async (steps, keepLast) => {
         await using folder = await temporaryFolder();
         for (const step of steps) await mkdir(checkpointFolder(folder.path, step), { recursive: true });
-        await pruneCheckpoints(folder.path, keepLast, SOLO);
+        await pruneCheckpoints(folder.path, keepLast, null, SOLO);
         const kept = (await listCheckpoints(folder.path)).map(({ step }) => step);
         expect(kept).toEqual(steps.sort((a, b) => a - b).slice(-keepLast));
       }),
@@ -136,12 +144,24 @@ describe('checkpoints', () => {
     );
   });
 
+  it('stay when they are the best, or all are to stay', async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, 'checkpoints', 'checkpoint-1'), { recursive: true });
+    for (const step of [2, 4, 6]) await mkdir(checkpointFolder(folder.path, step), { recursive: true });
+    const steps = async (): Promise<number[]> => (await listCheckpoints(folder.path)).map(({ step }) => step);
+    await pruneCheckpoints(folder.path, 'all', null, SOLO);
+    expect(await steps()).toEqual([2, 4, 6]);
+    await pruneCheckpoints(folder.path, 1, 2, SOLO);
+    expect(await steps()).toEqual([2, 6]);
+    expect(await readdir(join(folder.path, 'checkpoints'))).toContain('checkpoint-1');
+  });
+
   it('are those of the first rank on every host', async () => {
     await using folder = await temporaryFolder();
     for (const step of [2, 4, 6]) await mkdir(checkpointFolder(folder.path, step), { recursive: true });
     // The first rank is on another host, where a new run has come to step 4; here an old one had come to 6.
     const exchange = <T>(value: T): T[] => [[2, 4] as T, value];
-    await pruneCheckpoints(folder.path, 2, { exchange });
+    await pruneCheckpoints(folder.path, 2, null, { exchange });
     expect((await listCheckpoints(folder.path)).map(({ step }) => step)).toEqual([2, 4]);
   });
 });

@@ -90,6 +90,7 @@ describe('defaults', () => {
       maxGradNorm: 10,
       seed: 0,
     });
+    expect(config.checkpoint).toEqual({ everySteps: null, everyMinutes: 10, keepLast: 2, keepBest: null });
     expect(config.tokens).toEqual({ maxTokens: 512, maxPromptTokens: 256, longPrompt: 'error' });
     expect(config.augmentation.prompt).toBe(DEFAULT_AUGMENTATION_PROMPT);
     expect(DEFAULT_AUGMENTATION_PROMPT).toMatch(/^Please generate .* 1 is the minimum\. Query:$/);
@@ -157,6 +158,19 @@ describe('keys that disagree', () => {
     [{ 'augmentation.placement': 'last-user-turn' }, 'needs chat data'],
     [{ method: 'ipo', 'loss.labelSmoothing': 0.1 }, 'not for ipo'],
     [{ 'evaluation.everySteps': 10 }, 'data.eval is empty'],
+    [{ 'evaluation.patience': 2 }, 'field "evaluation.patience": Nothing says which evaluation is better'],
+    [{ 'output.model': 'best' }, 'field "output.model": No best checkpoint is kept'],
+    [{ 'checkpoint.keepBest': 'eval_loss' }, 'field "checkpoint.keepBest": There is nothing to choose from'],
+    [
+      {
+        method: 'sft',
+        'checkpoint.keepBest': 'eval_rewards/accuracies',
+        'evaluation.everySteps': 10,
+        'data.eval': 'eval.jsonl',
+      },
+      'field "checkpoint.keepBest": sft has no accuracies',
+    ],
+    [{ 'checkpoint.keepLast': 'some' }, 'field "checkpoint.keepLast"'],
   ])('%j', (changes, message) => {
     expect(messageOf(changes)).toContain(message);
   });

@@ -51,11 +51,13 @@ describe('the ranks agree', () => {
 
   const sources = (referenceFolder: string): Sources => {
     const pairs = { pairs: [], sharedAugmentation: new Int32Array() };
+    const tokenizer = { hash: 'a tokenizer', chatTemplate: null };
     return {
       modelFolder: storiesFolder,
       referenceFolder,
       train: pairs,
       evaluation: null,
+      tokenizer,
     } as unknown as Sources;
   };
   const seen = async (
@@ -63,8 +65,8 @@ describe('the ranks agree', () => {
     folder: string,
   ) => {
     const exchanged: Record<string, unknown>[] = [];
-    const key = await agreeOnSources(config(), sources(folder), communicator(exchanged));
-    return { key, exchanged };
+    const inputs = await agreeOnSources(config(), sources(folder), communicator(exchanged));
+    return { inputs, exchanged };
   };
 
   it('on the reference model, which one rank of a host reads', async () => {
@@ -75,7 +77,8 @@ describe('the ranks agree', () => {
         return own;
       });
     const first = await seen(honest(0), folder);
-    expect(first.key).toMatch(/^[0-9a-f]{64}$/);
+    expect(first.inputs.reference).toMatch(/^[0-9a-f]{64}$/);
+    expect(first.inputs.model).toMatch(/^[0-9a-f]{64}$/);
     const second = await seen(honest(1), folder).catch(error => error as Error);
     // The second of a host has read neither model, and takes the first one's word.
     expect(second).toMatchObject({
