@@ -67,6 +67,7 @@ const FATES = {
   used: '',
   dropped: 'left out: the prompt is too long (tokens.longPrompt: drop)',
   refused: 'refused: the prompt is too long (tokens.longPrompt: error)',
+  equal: 'left out: the answers are equal after the cut (tokens.maxTokens)',
 };
 
 function pairText(pair: PairExplanation): string {

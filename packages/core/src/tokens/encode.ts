@@ -85,7 +85,7 @@ export function encodePairs(
       continue;
     }
     const pair = fitToPolicy(full, encoding);
-    if (options.equalAnswers !== 'keep' && sameTokens(pair.chosen, pair.rejected)) {
+    if (saysNothing(pair, options)) {
       report.equalAfterCut++;
       continue;
     }
@@ -262,8 +262,14 @@ function countInto(report: EncodeReport, { cut }: EncodedPair): void {
   if (cut.promptTokens + cut.chosenTokens + cut.rejectedTokens > 0) report.pairsCut++;
 }
 
-const sameTokens = (a: Int32Array, b: Int32Array): boolean =>
-  a.length === b.length && a.every((id, index) => id === b[index]);
+/** Whether the answers of a pair are the same tokens, and the method learns from their difference. */
+export const saysNothing = (
+  { chosen, rejected }: Pick<EncodedPair, 'chosen' | 'rejected'>,
+  { equalAnswers }: Pick<EncodeOptions, 'equalAnswers'>,
+): boolean =>
+  equalAnswers !== 'keep' &&
+  chosen.length === rejected.length &&
+  chosen.every((id, index) => id === rejected[index]);
 
 function longPromptError({ row, promptTokens }: FullPair, { maxPromptTokens }: TokenPolicy): DataError {
   return new DataError(`The prompt has ${promptTokens} tokens; the limit is ${maxPromptTokens}.`, {

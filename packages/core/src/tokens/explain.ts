@@ -1,6 +1,13 @@
 /** What becomes of one row, as text and counts: for `sralign data preview`. */
 import type { PreferenceRow } from '../data/rows.js';
-import { type EncodeOptions, encodeInFull, fitToPolicy, prepareEncoding, promptFate } from './encode.js';
+import {
+  type EncodeOptions,
+  encodeInFull,
+  fitToPolicy,
+  prepareEncoding,
+  promptFate,
+  saysNothing,
+} from './encode.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** A piece of a sequence after the length policy. */
@@ -18,9 +25,9 @@ export interface PairExplanation {
   readonly row: number;
   /**
    * used; or, because the prompt is too long, dropped (left out) or refused (training stops with an error). Then
-   * nothing is shown as cut.
+   * nothing is shown as cut. equal: left out, because the answers are the same tokens once they are cut.
    */
-  readonly fate: 'used' | 'dropped' | 'refused';
+  readonly fate: 'used' | 'dropped' | 'refused' | 'equal';
   readonly prompt: ExplainedText;
   /** The whole augmented view up to the answer, p included. */
   readonly augmentedPrompt: Pick<ExplainedText, 'text' | 'tokens'>;
@@ -60,7 +67,7 @@ export function explainPair(
   return {
     file: row.file,
     row: row.row,
-    fate: used ? 'used' : fate === 'drop' ? 'dropped' : 'refused',
+    fate: used ? (saysNothing(pair, options) ? 'equal' : 'used') : fate === 'drop' ? 'dropped' : 'refused',
     prompt: explain(pair.prompt, promptCut),
     augmentedPrompt: { text: tokenizer.decode(augmented), tokens: augmented.length },
     chosen: explain(pair.chosen, responseCut(full.chosen, cut.chosenTokens)),

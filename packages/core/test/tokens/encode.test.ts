@@ -340,6 +340,14 @@ it('refuses a prompt without tokens and an empty data set', () => {
 });
 
 describe('explainPair', () => {
+  it('tells of answers that are equal once they are cut', () => {
+    const long = ' bird'.repeat(40);
+    const row = textRow('Q', `${long} a`, `${long} b`);
+    const policy = options({ maxPromptTokens: 20, maxTokens: 30 });
+    expect(explainPair(row, stories, policy).fate).toBe('equal');
+    expect(explainPair(row, stories, { ...policy, equalAnswers: 'keep' }).fate).toBe('used');
+  });
+
   const row = textRow(' one two three four', ' a bird flew away', ' no');
 
   it('shows what stays and what is cut', () => {
