@@ -25,9 +25,9 @@ export const isBlank = (bytes: Buffer): boolean => bytes.every(isWhite);
  */
 export function parseRecord(bytes: Buffer, file: string, row: number): unknown {
   if (!isUtf8(bytes)) throw notUtf8(bytes, file, row);
-  const { duplicateKey, depth, escapesSurrogates } = inspectJson(bytes);
-  if (depth > MAX_DEPTH) throw tooDeep(file, row);
   const text = bytes.toString('utf8');
+  const { duplicateKey, depth } = inspectJson(text);
+  if (depth > MAX_DEPTH) throw tooDeep(file, row);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -48,7 +48,7 @@ export function parseRecord(bytes: Buffer, file: string, row: number): unknown {
     });
   }
   // In well-formed UTF-8 only an escape can write half of a character.
-  if (escapesSurrogates) {
+  if (text.includes('\\u') && SURROGATE_ESCAPE.test(text)) {
     const field = loneSurrogate(value, '');
     if (field !== undefined) {
       throw new DataError('The text holds one half of a surrogate pair, which is no character.', {
@@ -107,50 +107,51 @@ export interface JsonStructure {
   readonly duplicateKey: string | undefined;
   /** How deep arrays and objects are nested; what is nested deeper than MAX_DEPTH is not looked at any further. */
   readonly depth: number;
-  /** Whether a string holds an escape of U+D800 to U+DFFF, in pairs or not; or of U+D000 to U+D7FF, which are characters. */
-  readonly escapesSurrogates: boolean;
 }
 
 /**
- * Inspects UTF-8 in time linear in its length. (Bytes: a walk over the characters of a string takes several times as
- * long.) Of a text that is not JSON the result means nothing.
+ * Inspects a text in time linear in its length; from quote to quote of long strings it hardly takes any. Of a text that is
+ * not JSON the result means nothing.
  */
-export function inspectJson(bytes: Buffer): JsonStructure {
-  const { length } = bytes;
+export function inspectJson(text: string): JsonStructure {
   const keys: (Set<string> | undefined)[] = [];
   let depth = 0;
-  let escapesSurrogates = false;
   let [start, end] = [0, 0];
-  const result = (duplicateKey?: string): JsonStructure => ({ duplicateKey, depth, escapesSurrogates });
-  for (let at = 0; at < length; at++) {
-    const byte = bytes[at];
-    if (byte === QUOTE) {
-      start = ++at;
-      for (; at < length && bytes[at] !== QUOTE; at++) {
-        if (bytes[at] !== BACKSLASH) continue;
-        at++;
-        if (bytes[at] === LETTER_U && (bytes[at + 1] === 0x64 || bytes[at + 1] === 0x44))
-          escapesSurrogates = true;
-      }
-      end = at;
-    } else if (byte === COLON) {
-      const key = unescaped(bytes.toString('utf8', start, end));
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at);
+    if (char === QUOTE) {
+      start = at + 1;
+      end = closingQuote(text, start);
+      if (end === -1) break;
+      at = end;
+    } else if (char === COLON) {
+      const key = unescaped(text.slice(start, end));
       const own = keys.at(-1) ?? new Set();
-      if (own.has(key)) return result(key);
+      if (own.has(key)) return { duplicateKey: key, depth };
       own.add(key);
       keys[keys.length - 1] = own;
-    } else if (byte === OPENING_BRACE || byte === OPENING_BRACKET) {
+    } else if (char === OPENING_BRACE || char === OPENING_BRACKET) {
       keys.push(undefined);
       depth = Math.max(depth, keys.length);
-      if (depth > MAX_DEPTH) return result();
-    } else if (byte === CLOSING_BRACE || byte === CLOSING_BRACKET) {
+      if (depth > MAX_DEPTH) break;
+    } else if (char === CLOSING_BRACE || char === CLOSING_BRACKET) {
       keys.pop();
     }
   }
-  return result();
+  return { duplicateKey: undefined, depth };
 }
 
-const [QUOTE, COLON, BACKSLASH, LETTER_U] = [0x22, 0x3a, 0x5c, 0x75];
+/** Where the string whose inside begins at `from` ends, or -1. */
+function closingQuote(text: string, from: number): number {
+  for (let quote = text.indexOf('"', from); quote !== -1; quote = text.indexOf('"', quote + 1)) {
+    let before = quote - 1;
+    while (text.charCodeAt(before) === BACKSLASH) before--;
+    if ((quote - before) % 2 === 1) return quote;
+  }
+  return -1;
+}
+
+const [QUOTE, COLON, BACKSLASH] = [0x22, 0x3a, 0x5c];
 const [OPENING_BRACE, CLOSING_BRACE] = [0x7b, 0x7d];
 const [OPENING_BRACKET, CLOSING_BRACKET] = [0x5b, 0x5d];
 
@@ -163,6 +164,7 @@ function unescaped(key: string): string {
   }
 }
 
+const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** The path of the first text of a value, keys included, that holds half of a surrogate pair. */

@@ -35,7 +35,7 @@ export async function* readJsonLines(file: string): AsyncGenerator<SourceRecord>
   for await (const chunk of readBytes(file)) {
     const end = chunk.lastIndexOf(NEWLINE);
     if (end !== -1) {
-      yield* records(Buffer.concat([...open, chunk.subarray(0, end)]));
+      for (const record of records(Buffer.concat([...open, chunk.subarray(0, end)]))) yield record;
       open = [];
       openBytes = 0;
     }

@@ -89,7 +89,7 @@ function parseObject(file: string, json: Uint8Array): Record<string, unknown> {
     throw damaged(file, `The header is not valid JSON (${(cause as Error).message}).`, undefined, cause);
   }
   if (!isRecord(value)) throw damaged(file, 'The header is not a JSON object.');
-  const twice = inspectJson(Buffer.from(json)).duplicateKey;
+  const twice = inspectJson(text).duplicateKey;
   if (twice !== undefined) throw damaged(file, 'The header has this name twice.', twice);
   return value;
 }
