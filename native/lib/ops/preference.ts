@@ -48,7 +48,7 @@ export interface PreferenceLossArgs {
  *     delta     = beta * (the same of the augmented view), or 0 without it           (eq. 12)
  *     sft       = -policy[chosen]
  *     dpo       = -(1-e) log s(beta m - lambda delta) - e log s(-(beta m - lambda delta))   (eq. 13)
- *     ipo       = (m - lambda delta - 1 / (2 beta))^2                                 (eq. 14)
+ *     ipo       = (m - lambda delta - 1 / (2 beta))^2                                 (eq. 15)
  *
  * `dLogps = lossScale * d loss / d policy`; no gradient flows through delta.
  * @throws RangeError for a number of response tokens below 1

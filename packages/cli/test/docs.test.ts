@@ -33,6 +33,27 @@ describe('examples', () => {
     },
   );
 
+  it.each(yamlFiles.filter(file => file.startsWith('recipes/')))(
+    '%s says of every setting where it comes from',
+    async file => {
+      const config = await loadConfig(join(ROOT, 'examples', file));
+      const keys = new Map(describeConfig().map(key => [key.path, key]));
+      let section = '';
+      let marked = 0;
+      for (const line of readFileSync(join(ROOT, 'examples', file), 'utf8').split('\n')) {
+        section = /^(\w+):/.exec(line)?.[1] ?? section;
+        const [, key, mark] = /^ {2}(\w+): [^#]+(?:# (paper|original DPO code|ours)\b.*)?$/.exec(line) ?? [];
+        if (key === undefined || ['model', 'data', 'output'].includes(section)) continue;
+        const { default: value, provenance } = keys.get(`${section}.${key}`)!;
+        const set = config[section as 'loss'][key as 'beta'];
+        expect(mark, line).toBeDefined();
+        if (set === value && !file.endsWith('/sft.yaml')) expect(mark, line).toBe(provenance);
+        marked++;
+      }
+      expect(marked).toBeGreaterThan(10);
+    },
+  );
+
   it("compare the demo's methods from the same start", async () => {
     const [dpo, srDpo] = await Promise.all(
       ['dpo', 'sr-dpo'].map(method => loadConfig(join(ROOT, `examples/demo/${method}.yaml`))),
@@ -74,19 +95,21 @@ describe('documentation', () => {
 });
 
 function configurationPage(): string {
-  const rows = describeConfig().map(({ path, type, default: value, description, trl }) => {
+  const rows = describeConfig().map(({ path, type, default: value, provenance, description, trl }) => {
     const shown = value === undefined ? 'required' : `\`${shorten(JSON.stringify(value))}\``;
-    const cells = [`\`${path}\``, type, shown, description, trl.map(name => `\`${name}\``).join(', ')];
+    const from = value === undefined ? '' : provenance;
+    const cells = [`\`${path}\``, type, shown, from, description, trl.map(name => `\`${name}\``).join(', ')];
     return `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   });
   return `# Configuration
 
 Every key of a configuration file, with its default. Any key can be set on the command line: \`--set loss.beta=0.05\`.
-The last column names the same setting in TRL or in the original DPO code. This page is generated from
+"from" says where the default comes from: the paper, the original DPO code on which it builds, or neither: then it is our choice
+([paper.md](paper.md)). The last column names the same setting in TRL or in the original DPO code. This page is generated from
 \`packages/core/src/config/schema.ts\`.
 
-| key | type | default | meaning | elsewhere |
-|---|---|---|---|---|
+| key | type | default | from | meaning | elsewhere |
+|---|---|---|---|---|---|
 ${rows.join('\n')}
 `;
 }

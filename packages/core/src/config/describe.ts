@@ -1,5 +1,6 @@
 /** The schema of the configuration in two other forms: JSON Schema for editors, a flat list for help and docs. */
 import { z } from 'zod';
+import { type Provenance, provenanceOf } from './provenance.js';
 import { configSchema } from './schema.js';
 
 export interface KeyDescription {
@@ -9,6 +10,8 @@ export interface KeyDescription {
   readonly type: string;
   /** Value when the key is left out; undefined when the key is required. */
   readonly default: unknown;
+  /** Where the default comes from. */
+  readonly provenance: Provenance;
   readonly description: string;
   /** Names of the same setting in TRL or the original DPO repository. */
   readonly trl: readonly string[];
@@ -41,7 +44,8 @@ function describeKeys(section: JsonSchema, prefix: string): KeyDescription[] {
     const path = prefix + name;
     if (schema.properties !== undefined) return describeKeys(schema, `${path}.`);
     const { description = '', trl = [] } = schema;
-    return [{ path, type: typeName(schema), default: schema.default, description, trl }];
+    const provenance = provenanceOf(path);
+    return [{ path, type: typeName(schema), default: schema.default, provenance, description, trl }];
   });
 }
 

@@ -9,7 +9,7 @@
  *   dpo      -(1-e) log s(beta m) - e log s(-beta m)
  *   ipo      (m - 1/(2 beta))^2
  *   sr-dpo   -(1-e) log s(beta m - lambda D) - e log s(-(beta m - lambda D))   (eq. 13; e = 0 in the paper)
- *   sr-ipo   (m - lambda D - 1/(2 beta))^2                                     (eq. 14)
+ *   sr-ipo   (m - lambda D - 1/(2 beta))^2                                     (eq. 15)
  */
 import * as native from '@sralign/native';
 import { Tensor } from '@sralign/native';
