@@ -1,5 +1,6 @@
 /** From a sharded checkpoint to a model folder, without building the model: the files are read and written as bytes. */
 import { join, resolve } from 'node:path';
+import { SOLO } from '@sralign/native';
 import { CheckpointError } from '../errors.js';
 import { exists } from '../files.js';
 import { INDEX_FILE, SINGLE_FILE } from '../hf/safetensors.js';
@@ -8,6 +9,7 @@ import { MAX_SHARD_BYTES, writeModelCompanions } from '../model/save.js';
 import { readChecked } from '../shard/fill.js';
 import { isShardedFolder, openShards, readShardsFile } from '../shard/saved-tensors.js';
 import { elementsOf, SHARDS_FILE } from '../shard/shards-file.js';
+import { CHECKSUMS_FILE, verifyCheckpoint } from './checksums.js';
 import { writeFolder } from './commit.js';
 
 /**
@@ -26,6 +28,7 @@ export async function consolidate(checkpoint: string, out: string): Promise<void
   }
   const { weights, checkAll } = openShards(checkpoint, await readShardsFile(checkpoint));
   await checkAll();
+  if (await exists(join(checkpoint, CHECKSUMS_FILE))) await verifyCheckpoint(checkpoint, SOLO);
   const tensors = [...weights.values()].map(
     (saved): TensorToWrite => ({
       name: saved.name,

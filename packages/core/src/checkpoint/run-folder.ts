@@ -15,7 +15,16 @@ const MARKS: readonly string[] = ['config.yaml', 'metrics.jsonl', 'checkpoints']
 
 /** What a run writes. config.yaml goes first: a run that is half deleted cannot be resumed. */
 const WRITTEN = [
-  ...['config.yaml', 'metrics.jsonl', 'checkpoints', 'final', 'runs', 'reference-cache', 'result.json'],
+  ...[
+    'config.yaml',
+    'metrics.jsonl',
+    'checkpoints',
+    'final',
+    'runs',
+    'reference-cache',
+    'result.json',
+    'clock.json',
+  ],
 ];
 
 /** `checkpoint-123` is the name other trainers use: theirs are not ours to resume or to delete. */

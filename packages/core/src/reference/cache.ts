@@ -4,20 +4,11 @@
  *
  * A cache file belongs to one set of weights and one compute type. An entry is found by a hash of the token ids it was
  * computed from (everything before the answers, and both answers), so tokenizer, chat template, truncation and p are in
- * the key, and pairs shared between runs and data sets are computed once. The file is JSON lines, appended as the work
- * goes on: a run that was killed continues where it stopped, and a torn last line is ignored.
+ * the key, and pairs shared between runs and data sets are computed once. The file (reference/records.ts) is appended to
+ * as the work goes on: a run that was killed continues where it stopped, and several processes may share it.
  */
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  truncateSync,
-  writeSync,
-} from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Communicator, SOLO } from '@sralign/native';
 import { balancedRounds } from '../batch/balance.js';
@@ -26,12 +17,9 @@ import { CheckpointError, RunError } from '../errors.js';
 import { diskError } from '../files.js';
 import { scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { type AnswerLogps, RecordsFile } from './records.js';
 
-/** log pi_ref of the two answers. */
-export interface AnswerLogps {
-  readonly chosen: number;
-  readonly rejected: number;
-}
+export type { AnswerLogps };
 
 export interface ReferenceRequest {
   readonly pairs: readonly PairTokens[];
@@ -39,18 +27,18 @@ export interface ReferenceRequest {
   readonly sharedAugmentation: Int32Array;
 }
 
-const FORMAT = 1;
-
 export class ReferenceCache {
   readonly file: string;
   private readonly entries = new Map<string, AnswerLogps>();
+  /** The first rank's. */
+  private readonly records: RecordsFile | null;
 
   /**
-   * Opens or creates the cache of a reference model. With several ranks the first has the file; what it holds, and what
-   * the ranks compute, all of them know.
+   * Opens the cache of a reference model, or the place for it. With several ranks the first has the file; what it holds,
+   * and what the ranks compute, all of them know.
    *
    * @param modelKey hash of the weights and compute type (reference/key.ts)
-   * @throws CheckpointError when the file was made for another model or cannot be read
+   * @throws CheckpointError when the file cannot be read, RunError when the folder cannot be made
    */
   constructor(
     folder: string,
@@ -58,9 +46,20 @@ export class ReferenceCache {
     private readonly communicator: Communicator = SOLO,
   ) {
     this.file = join(folder, `${modelKey.slice(0, 16)}.jsonl`);
-    if (communicator.rank === 0) this.open(folder, modelKey);
+    this.records = communicator.rank === 0 ? new RecordsFile(this.file, modelKey) : null;
+    try {
+      if (communicator.rank === 0) mkdirSync(folder, { recursive: true });
+    } catch (error) {
+      throw diskError(error, folder);
+    }
+    this.records?.readNew((key, entry) => this.add(key, entry));
     if (communicator.worldSize === 1) return;
     for (const [key, entry] of communicator.exchange([...this.entries])[0]!) this.entries.set(key, entry);
+  }
+
+  /** Lines of the file that are damaged, or of another model; they are computed again where they are needed. */
+  get damagedRecords(): number {
+    return this.records?.damaged ?? 0;
   }
 
   /** The entries of a request in its order, or undefined where one has not been computed. */
@@ -69,7 +68,8 @@ export class ReferenceCache {
   }
 
   /**
-   * Computes what is missing, `batchPairs` at a time on every rank, and appends it to the file.
+   * Computes what is missing, `batchPairs` at a time on every rank, and appends it to the file. Where another process has
+   * meanwhile added the same pair, its numbers are taken: a run that is resumed will find those first.
    *
    * @param onBatch called after each batch with the number of pairs done; may wait, to let other work run
    * @returns the request's entries, in its order
@@ -89,20 +89,26 @@ export class ReferenceCache {
       const own = round[communicator.rank]!;
       if (own.length === 0) model.units.emptyPass(false);
       const computed = communicator.exchange(own.length === 0 ? [] : score(model, own, request)).flat();
-      const lines = computed.map(([key, entry]) => {
-        if (entry.chosen === null || entry.rejected === null) {
-          throw new RunError('The reference model gives a log-prob that is not finite.', {
-            hint: 'Check its weights, or compute with training.dtype f32.',
-          });
-        }
-        this.entries.set(key, { chosen: entry.chosen, rejected: entry.rejected });
-        return JSON.stringify({ pair: key, ...entry });
-      });
-      if (communicator.rank === 0) this.append(`${lines.join('\n')}\n`);
+      this.keep(computed.map(([key, entry]) => [key, finite(entry)]));
       donePairs += round.flat().length;
       await onBatch(donePairs);
     }
     return this.lookup(request) as AnswerLogps[];
+  }
+
+  /** Writes what was computed, and reads what now stands first in the file: on all ranks the same. */
+  private keep(computed: (readonly [string, AnswerLogps])[]): void {
+    const first = new Map<string, AnswerLogps>();
+    this.records?.append(computed);
+    this.records?.readNew((key, entry) => {
+      if (!first.has(key) && !this.entries.has(key)) first.set(key, entry);
+    });
+    const [found] = this.communicator.exchange([...first]);
+    for (const [key, entry] of [...found!, ...computed]) this.add(key, entry);
+  }
+
+  private add(key: string, entry: AnswerLogps): void {
+    if (!this.entries.has(key)) this.entries.set(key, entry);
   }
 
   /**
@@ -131,81 +137,28 @@ export class ReferenceCache {
       }
     }
   }
+}
 
-  private open(folder: string, modelKey: string): void {
-    mkdirSync(folder, { recursive: true });
-    if (existsSync(this.file)) this.read(modelKey);
-    if (!existsSync(this.file)) this.append(`${JSON.stringify({ format: FORMAT, model: modelKey })}\n`);
-  }
+function finite({ chosen, rejected }: Scored): AnswerLogps {
+  if (chosen !== null && rejected !== null) return { chosen, rejected };
+  throw new RunError('The reference model gives a log-prob that is not finite.', {
+    hint: 'Check its weights, or compute with training.dtype f32.',
+  });
+}
 
-  private read(modelKey: string): void {
-    const text = readFileSync(this.file, 'utf8');
-    const complete = text.slice(0, text.lastIndexOf('\n') + 1);
-    const [header, ...lines] = complete.split('\n').filter(line => line !== '');
-    if (header === undefined) {
-      truncateSync(this.file, 0);
-      this.append(`${JSON.stringify({ format: FORMAT, model: modelKey })}\n`);
-      return;
-    }
-    const { format, model } = this.parse(header);
-    if (format !== FORMAT || model !== modelKey) {
-      throw new CheckpointError('This reference cache was made for another model.', {
-        file: this.file,
-        hint: 'Delete the file or choose another reference.cacheFolder.',
-      });
-    }
-    for (const line of lines) {
-      const { pair, chosen, rejected } = this.parse(line);
-      if (typeof pair !== 'string' || typeof chosen !== 'number' || typeof rejected !== 'number') {
-        throw this.damaged();
-      }
-      this.entries.set(pair, { chosen, rejected });
-    }
-    // What a killed run left after the last complete line goes, so that the next line starts on its own.
-    if (complete.length < text.length) truncateSync(this.file, Buffer.byteLength(complete));
-  }
-
-  private parse(line: string): Record<string, unknown> {
-    try {
-      return JSON.parse(line) as Record<string, unknown>;
-    } catch {
-      throw this.damaged();
-    }
-  }
-
-  private damaged(): CheckpointError {
-    return new CheckpointError('The reference cache is damaged.', {
-      file: this.file,
-      hint: 'Delete this file: it will be computed again.',
-    });
-  }
-
-  private append(text: string): void {
-    try {
-      const descriptor = openSync(this.file, 'a');
-      try {
-        writeSync(descriptor, text);
-        fsyncSync(descriptor);
-      } finally {
-        closeSync(descriptor);
-      }
-    } catch (error) {
-      throw diskError(error, this.file);
-    }
-  }
+/** null where it is not finite, which JSON cannot say. */
+interface Scored {
+  readonly chosen: number | null;
+  readonly rejected: number | null;
 }
 
 /** log pi_ref of pairs under their keys; null where it is not finite. */
-function score(
-  model: CausalLM,
-  pairs: readonly PairTokens[],
-  request: ReferenceRequest,
-): [string, { chosen: number | null; rejected: number | null }][] {
+function score(model: CausalLM, pairs: readonly PairTokens[], request: ReferenceRequest): [string, Scored][] {
   const logps = scorePairs(model, pairs, request.view, 'both', request.sharedAugmentation);
-  const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
+  const orNull = (value: number): number | null => (Number.isFinite(value) ? value : null);
   return pairs.map((pair, i) => [
     entryKey(pair, request),
-    { chosen: finite(logps[2 * i]!), rejected: finite(logps[2 * i + 1]!) },
+    { chosen: orNull(logps[2 * i]!), rejected: orNull(logps[2 * i + 1]!) },
   ]);
 }
 

@@ -35,13 +35,18 @@ export interface Sources {
 /**
  * Reads, encodes and checks the data of a run; nothing is written.
  *
+ * @param now the clock of chat templates
  * @throws ModelError, DataError, ConfigError naming the file, row and field
  */
-export async function prepareSources(config: Config, communicator: Communicator): Promise<Sources> {
+export async function prepareSources(
+  config: Config,
+  communicator: Communicator,
+  now: Date,
+): Promise<Sources> {
   const folders = await inTurns(communicator, () => resolveFolders(config));
   const { modelFolder, tokenizerFolder } = folders;
   const spec = await readModelSpec(modelFolder);
-  const tokenizer = await loadTokenizer(tokenizerFolder);
+  const tokenizer = await loadTokenizer(tokenizerFolder, { now });
   const reports: DataReport[] = [];
   // SFT reads the chosen answer only.
   const equalAnswers = config.method === 'sft' ? 'keep' : 'drop';
@@ -135,6 +140,7 @@ export async function attachReference(
   const cache = new ReferenceCache(cacheFolder, referenceKey, communicator);
   const own = config.reference.model === null;
   const borrowed = own ? initialPolicy : null;
+  let told = cache.damagedRecords === 0;
   const load = own ? loadInitialModel : loadSharedModel;
   const model = borrowed ?? (await load(config, sources.referenceFolder!, communicator));
   const batchPairs = microbatchPairs(config, communicator);
@@ -146,6 +152,11 @@ export async function attachReference(
         const totalPairs = dataset.pairs.length;
         const cached = cache.lookup(request).every(entry => entry !== undefined);
         cache.verify(model, request, config.reference.verifyPairs);
+        if (!cached && !told) {
+          const message = `${cache.file}: records that are damaged or unfinished are computed again.`;
+          onEvent({ type: 'notice', message });
+          told = true;
+        }
         onEvent({ type: 'reference', view, donePairs: cached ? totalPairs : 0, totalPairs, cached });
         return cache.fill(model, request, batchPairs, async donePairs => {
           onEvent({ type: 'reference', view, donePairs, totalPairs, cached: false });

@@ -19,6 +19,7 @@ import type { CausalLM } from '../model/causal-lm.js';
 import { TraceRecorder } from '../shard/trace.js';
 import { agreeOnConfig, agreeOnSources } from './agreement.js';
 import { EvaluationWatch } from './best.js';
+import { templateClock, writeClock } from './clock.js';
 import type { TrainEvent, TrainResult } from './events.js';
 import type { RunInputs } from './inputs.js';
 import { checkMemory } from './memory-check.js';
@@ -84,7 +85,8 @@ export async function setUpRun(config: Config, options: RunOptions): Promise<Pre
   }
   const finished = resume ? await checkRun(config, communicator) : null;
   if (finished !== null) return finished;
-  const sources = await prepareSources(config, communicator);
+  const now = await templateClock(config.output.folder, resume, communicator);
+  const sources = await prepareSources(config, communicator, now);
   const inputs = await agreeOnSources(config, sources, communicator);
   await checkMemory(config, sources, device, communicator, options.onEvent);
   const resumed = resume ? await findCheckpoint(config, inputs, communicator) : null;
@@ -93,7 +95,7 @@ export async function setUpRun(config: Config, options: RunOptions): Promise<Pre
       ? await loadInitialModel(config, sources.modelFolder, communicator)
       : await loadSharedModel(config, resumed.folder, communicator);
   try {
-    await writeRunFolder(config, overwrite, communicator);
+    await writeRunFolder(config, sources, overwrite, communicator);
     return await withModel(config, options, communicator, sources, inputs, model, resumed);
   } catch (error) {
     model.dispose();
@@ -113,13 +115,19 @@ async function checkTracePlace(file: string): Promise<void> {
 }
 
 /** The folder, ready to be written into on every host, whether they share their files or not. */
-async function writeRunFolder(config: Config, overwrite: boolean, communicator: Communicator): Promise<void> {
+async function writeRunFolder(
+  config: Config,
+  sources: Sources,
+  overwrite: boolean,
+  communicator: Communicator,
+): Promise<void> {
   const { folder } = config.output;
   await inTurns(communicator, async () => {
     if (isHostLeader(communicator)) await createRunFolder(folder, { overwrite });
   });
   if (communicator.rank > 0) return;
   await removeResult(folder);
+  await writeClock(folder, sources.tokenizer.now);
   await writeFileAtomic(join(folder, 'config.yaml'), stringifyConfig(config));
 }
 

@@ -4,7 +4,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
-const SOURCES = ['errors.ts', 'files.ts', 'checkpoint/commit.ts', 'checkpoint/run-folder.ts'];
+const SOURCES = [
+  'errors.ts',
+  'files.ts',
+  'checkpoint/commit.ts',
+  'checkpoint/run-folder.ts',
+  'reference/records.ts',
+];
 
 /** @returns the file with `program`, which imports `./checkpoint/commit.js` and so on */
 export async function writeProgram(folder: string, program: string): Promise<string> {

@@ -14,9 +14,11 @@ import { join } from 'node:path';
 import { SOLO } from '@sralign/native';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { writeChecksums } from '../../src/checkpoint/checksums.js';
+import { NotFiniteError } from '../../src/hf/safetensors-writer.js';
 import { CheckpointError, consolidate, loadModel, ModelError, saveModel } from '../../src/index.js';
 import { openCheckpoint, type SavedTensors } from '../../src/shard/saved-tensors.js';
-import type { ShardsFile } from '../../src/shard/shards-file.js';
+import { flatTensors, type ShardsFile } from '../../src/shard/shards-file.js';
 import { viewOf } from '../../src/shard/unit.js';
 import { readTrainerState } from '../../src/train/state.js';
 import { referenceCases, temporaryFolder } from '../support.js';
@@ -194,6 +196,44 @@ describe('a checkpoint of N ranks', () => {
   });
 });
 
+describe('a shard with a value that is not finite', () => {
+  it.each(['model.layers.1.self_attn.v_proj.weight', 'first_moment.model.layers.0.mlp.up_proj.weight'])(
+    'is not written, and %s is named as the model names it',
+    async name => {
+      await using folder = await temporaryFolder();
+      await writeCheckpoints(folder.path, 'llama_gqa', 'f32');
+      const errors: unknown[] = [];
+      await resumeOn(2, worldFolder(folder.path, 2), 'f32', async state => {
+        const { flats, communicator } = state.model.units;
+        const parts = [
+          ...flats.map(flat => ({ prefix: '', flat, tensor: flat.value })),
+          ...state.optimizer.moments.map(({ name: moment, flat, tensor }) => ({
+            prefix: `${moment}.`,
+            flat,
+            tensor,
+          })),
+        ];
+        for (const { prefix, flat, tensor } of parts) {
+          const found = flatTensors(flat.layout).find(stored => prefix + stored.name === name);
+          const part = found && flat.overlap(found.offset, found.offset + sizeOf(found.shape));
+          const bytes = new Uint8Array(Float32Array.of(Number.NaN).buffer);
+          if (part) tensor.write(bytes, 'f32', part.end - 1 - flat.start);
+        }
+        const again = join(folder.path, `again-${communicator.rank}`);
+        await mkdir(again);
+        errors.push(await save(again, state, modelOf('llama_gqa')).catch(error => error));
+        if (errors.at(-1) instanceof Error) expect(await readdir(again)).toEqual([]);
+      });
+      const failed = errors.filter(error => error !== undefined);
+      expect(failed.length).toBeGreaterThan(0);
+      for (const error of failed) {
+        expect(error).toBeInstanceOf(NotFiniteError);
+        expect((error as Error).message).toBe(`The tensor "${name}" holds NaN or infinite values.`);
+      }
+    },
+  );
+});
+
 describe('a damaged sharded checkpoint', () => {
   async function damagedBy(
     damage: (folder: string) => Promise<void>,
@@ -317,6 +357,19 @@ describe('a damaged sharded checkpoint', () => {
 });
 
 describe('consolidate', () => {
+  it('refuses a checkpoint whose bytes are not those that were written', async () => {
+    await using folder = await temporaryFolder();
+    await writeCheckpoints(folder.path, 'gpt_neox', 'f32');
+    const checkpoint = worldFolder(folder.path, 2);
+    await writeChecksums(checkpoint, {}, SOLO);
+    const file = join(checkpoint, 'shard-00001-of-00002.safetensors');
+    const bytes = await readFile(file);
+    bytes[bytes.length - 70]! ^= 1;
+    await writeFile(file, bytes);
+    const merging = consolidate(checkpoint, join(folder.path, 'out'));
+    await expect(merging).rejects.toThrow(/shard-00001-of-00002\.safetensors: This file .* is damaged/);
+  });
+
   it('refuses what is a model folder already, what is no checkpoint, and an output that is there', async () => {
     await using folder = await temporaryFolder();
     const out = join(folder.path, 'out');

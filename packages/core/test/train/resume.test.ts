@@ -353,6 +353,22 @@ describe('resuming', () => {
     expect(await train(config(longer), { resume: true })).toMatchObject({ steps: 6 });
   });
 
+  it('computes reference log-probs that have changed in the cache again, and says so', async () => {
+    const [name] = await readdir(at('run', 'reference-cache'));
+    const changed = at('run', 'reference-cache', name!);
+    await edit(changed, text => text.replace(/"rejected":-\d/, '"rejected":-9'));
+    const events: TrainEvent[] = [];
+    await train(config(), { resume: true, onEvent: event => void events.push(event) });
+    expect(events).toContainEqual({
+      type: 'notice',
+      message: `${changed}: records that are damaged or unfinished are computed again.`,
+    });
+    const again: TrainEvent[] = [];
+    const longer = { training: { batchPairs: 2, maxSteps: 6 } };
+    await train(config(longer), { resume: true, onEvent: event => void again.push(event) });
+    expect(again.filter(({ type }) => type === 'notice')).toEqual([]);
+  });
+
   it('says how to mend a damaged metrics.jsonl', async () => {
     const file = at('run', 'metrics.jsonl');
     const bytes = await readFile(file);

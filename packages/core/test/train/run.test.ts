@@ -66,6 +66,7 @@ describe('train', () => {
     expect(result.steps).toBe(12);
     expect((await readdir(run)).sort()).toEqual([
       'checkpoints',
+      'clock.json',
       'config.yaml',
       'final',
       'metrics.jsonl',
