@@ -17,6 +17,13 @@ const everyDevice = [
   'packages/core/test/verify/*.test.ts',
 ];
 
+/** What every table of kernels must do: `npm run test:kernels` runs it with those that `npm test` has not used. */
+const everyKernels = [
+  ...everyDevice,
+  'packages/cli/test/distributed/{equality,resume}.test.ts',
+  'packages/core/test/train/run.test.ts',
+];
+
 const cudaHostLibrary =
   process.env.SRALIGN_CUDA_LIBRARY ??
   fileURLToPath(new URL('native/build/cuda-host/libsralign_cuda_host.so', import.meta.url));
@@ -49,6 +56,7 @@ export default defineConfig({
           testTimeout: 300_000,
         },
       },
+      { extends: true, test: { name: 'kernels', include: everyKernels } },
       {
         extends: true,
         test: { name: 'cuda', include: everyDevice, env: { SRALIGN_TEST_DEVICE: 'cuda' } },

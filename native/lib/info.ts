@@ -45,7 +45,7 @@ export interface CpuInfo {
   model: string;
   /** Vector instructions of the processor that matter here. */
   instructionSets: string[];
-  /** Which of our kernels run; SRALIGN_CPU_KERNELS in the environment asks for others. */
+  /** Which of our kernels run; SRALIGN_CPU_KERNELS (portable, avx2, avx512) in the environment asks for others, and keeps oneDNN to the same instructions. */
   kernels: 'portable' | 'avx2' | 'avx512';
   oneDnnVersion: string;
   /** The instruction set oneDNN generates code for. */

@@ -22,9 +22,20 @@ test('cpuInfo describes the machine', () => {
   ).toBe(true);
 });
 
-test('SRALIGN_CPU_KERNELS asks for particular kernels', () => {
-  const kernels = inOwnProcess('return native.cpuInfo().kernels', { SRALIGN_CPU_KERNELS: 'portable' });
-  expect(kernels).toBe('portable');
+const best = cpuInfo().kernels;
+const order = ['portable', 'avx2', 'avx512'];
+const available = order.slice(0, order.indexOf(best) + 1);
+
+test.each(available)('SRALIGN_CPU_KERNELS=%s asks for these kernels and keeps oneDNN to the same', name => {
+  const { kernels, oneDnnIsa, nativeBf16 } = inOwnProcess('return native.cpuInfo()', {
+    SRALIGN_CPU_KERNELS: name,
+  }) as ReturnType<typeof cpuInfo>;
+  const oneDnn = { portable: 'sse41', avx2: 'avx2', avx512: 'avx512_core' }[name];
+  // Only x86 has variants; oneDNN knows no limit elsewhere.
+  const limited = process.arch === 'x64' ? { oneDnnIsa, nativeBf16 } : {};
+  expect({ kernels, ...limited }).toEqual(
+    process.arch === 'x64' ? { kernels: name, oneDnnIsa: oneDnn, nativeBf16: false } : { kernels: name },
+  );
 });
 
 test.each(['sse9', 'AVX2'])('unknown kernels %s are refused by name', name => {
@@ -51,13 +62,11 @@ test('every kernel this processor runs gives the same elementwise results', () =
     const total = new Float32Array(1);
     native.read(norm, new Uint8Array(total.buffer));
     return { kernels: native.cpuInfo().kernels, norm: total[0], values: [...result] };`;
-  const best = cpuInfo().kernels;
-  const names = ['portable', 'avx2', 'avx512'].slice(0, ['portable', 'avx2', 'avx512'].indexOf(best) + 1);
-  const results = names.map(
+  const results = available.map(
     name => inOwnProcess(program, { SRALIGN_CPU_KERNELS: name }) as Record<string, unknown>,
   );
   results.forEach((result, index) => {
-    expect(result.kernels).toBe(names[index]);
+    expect(result.kernels).toBe(available[index]);
     expect(result.values).toEqual(results[0]!.values);
     expect(result.norm).toBe(results[0]!.norm);
   });

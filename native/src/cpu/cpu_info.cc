@@ -90,27 +90,57 @@ std::string isaName(dnnl_cpu_isa_t isa) {
   return "generic";
 }
 
-}  // namespace
+struct Variant {
+  const Kernels* kernels;
+  bool runs;  // here
+  // What oneDNN may use beside these kernels where they are asked for by name. It has nothing below SSE4.1.
+  dnnl_cpu_isa_t oneDnnLimit;
+};
 
-const Kernels& selectKernels() {
-  std::vector<std::pair<const Kernels*, bool>> tables;  // best first; can it run here?
+std::vector<Variant> variants() {  // best first
+  std::vector<Variant> all;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  tables = {{&kAvx512Kernels, hasAvx512()}, {&kAvx2Kernels, hasAvx2()}};
+  all = {{&kAvx512Kernels, hasAvx512(), dnnl_cpu_isa_avx512_core},
+         {&kAvx2Kernels, hasAvx2(), dnnl_cpu_isa_avx2}};
 #endif
-  tables.emplace_back(&kPortableKernels, true);
+  all.push_back({&kPortableKernels, true, dnnl_cpu_isa_sse41});
+  return all;
+}
 
+// oneDNN takes the limit only before its first work in the process. Where there is nothing to limit (not x86),
+// it says that it is not implemented.
+void limitOneDnn(const Variant& variant) {
+  const dnnl_status_t status = dnnl_set_max_cpu_isa(variant.oneDnnLimit);
+  if (status == dnnl_success || status == dnnl_unimplemented) return;
+  throw EngineError("ERR_CPU_KERNELS", std::string("SRALIGN_CPU_KERNELS=") + variant.kernels->name +
+                                           ": oneDNN is at work in this process already with " +
+                                           isaName(dnnl_get_effective_cpu_isa()));
+}
+
+const Kernels& selectOnce() {
   const char* wanted = std::getenv("SRALIGN_CPU_KERNELS");
-  for (const auto& [kernels, runs] : tables) {
-    if (wanted == nullptr || *wanted == '\0' ? runs : std::strcmp(wanted, kernels->name) == 0) {
-      if (runs) return *kernels;
+  const bool any = wanted == nullptr || *wanted == '\0';
+  for (const Variant& variant : variants()) {
+    if (any && variant.runs) return *variant.kernels;
+    if (any || std::strcmp(wanted, variant.kernels->name) != 0) continue;
+    if (!variant.runs) {
       throw EngineError("ERR_CPU_KERNELS", std::string("SRALIGN_CPU_KERNELS=") + wanted +
                                                ": this processor lacks those instructions");
     }
+    limitOneDnn(variant);
+    return *variant.kernels;
   }
   throw EngineError("ERR_CPU_KERNELS",
                     std::string("SRALIGN_CPU_KERNELS=") + wanted +
                         " is not one of the kernels of this build: portable, avx2, avx512");
+}
+
+}  // namespace
+
+const Kernels& selectKernels() {
+  static const Kernels& selected = selectOnce();
+  return selected;
 }
 
 bool hasNativeBf16() {

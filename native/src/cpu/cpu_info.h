@@ -9,8 +9,9 @@
 namespace sralign::cpu {
 
 // The best table the processor can run. The environment variable SRALIGN_CPU_KERNELS (portable, avx2, avx512)
-// asks for a particular one; throws EngineError (ERR_CPU_KERNELS) where that is unknown or beyond the
-// processor.
+// asks for a particular one, and keeps oneDNN to the same instructions (SSE4.1, AVX2, AVX-512 without bf16);
+// throws EngineError (ERR_CPU_KERNELS) where that is unknown or beyond the processor. Decided once for the
+// process.
 const Kernels& selectKernels();
 
 // oneDNN multiplies bf16 matrices with bf16 instructions here (AVX512_BF16 or AMX).
