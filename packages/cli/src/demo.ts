@@ -6,7 +6,9 @@
 import { mkdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { loadConfig, type TrainEvent } from '@sralign/core';
+import { keepIgnoringHangup } from './hangup.js';
 import { interruptible } from './interrupt.js';
+import { outliveReaders } from './lost-readers.js';
 import { plot } from './report/plot.js';
 import { progress } from './report/progress.js';
 import { duration, number, table } from './report/table.js';
@@ -123,4 +125,6 @@ only children's stories do not understand p: the margin with p simply follows th
 loss saturate later and Sr-DPO's margin comes out a little above DPO's. The paper's models, ten thousand times larger
 and trained for a thousand steps, end at lower margins with it. On so few pairs, accuracies within 0.05 are equal.`;
 
+keepIgnoringHangup();
+outliveReaders(() => true);
 await interruptible(demo);

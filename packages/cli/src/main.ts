@@ -15,7 +15,9 @@ import { launchCommand } from './commands/launch.js';
 import { planCommand } from './commands/plan.js';
 import { trainCommand } from './commands/train.js';
 import { verifyCommand } from './commands/verify.js';
+import { keepIgnoringHangup } from './hangup.js';
 import { endWithLauncher } from './launched.js';
+import { outliveReaders } from './lost-readers.js';
 import { examples } from './options.js';
 import { version } from './version.js';
 
@@ -91,11 +93,8 @@ async function reportUsage(): Promise<number> {
   return 2;
 }
 
-/** Ends quietly when the reader of our output has gone, as in `sralign generate ... | head -1`. */
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
-});
-
+keepIgnoringHangup();
+outliveReaders(() => process.argv[2] === 'train');
 endWithLauncher();
 let usage = '';
 const program = buildProgram();

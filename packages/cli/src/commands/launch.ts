@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { availableParallelism, constants } from 'node:os';
 import { Command } from 'commander';
+import { onStopRequests } from '../interrupt.js';
 import { LAUNCHED } from '../launched.js';
 import { relayErrors } from '../mpirun-output.js';
 import { examples, wholeNumber } from '../options.js';
@@ -68,13 +69,11 @@ function environmentOf(nproc: number): NodeJS.ProcessEnv {
 /** Passes requests to stop on until mpirun ends; returns the exit code of the job. */
 async function endOf(child: ChildProcess): Promise<number> {
   let requests = 0;
-  const stop = (): void => {
-    requests++;
+  const stopListening = onStopRequests(count => {
+    requests = count;
     // mpirun forwards SIGUSR2 to the ranks, which save and end; SIGTERM makes it end them within a second.
     child.kill(requests === 1 ? 'SIGUSR2' : 'SIGTERM');
-  };
-  const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGUSR2'];
-  for (const signal of signals) process.on(signal, stop);
+  });
   try {
     const [code, { killed, explained }] = await Promise.all([
       new Promise<number | null>((resolve, reject) => {
@@ -90,7 +89,7 @@ async function endOf(child: ChildProcess): Promise<number> {
     if (!explained) process.stderr.write(`sralign: ${reason}\n`);
     return 1;
   } finally {
-    for (const signal of signals) process.off(signal, stop);
+    stopListening();
   }
 }
 
