@@ -1,9 +1,9 @@
 /** Progress lines, tables and plots. */
-import type { TrainEvent } from '@sralign/core';
+import type { Progress, TrainEvent } from '@sralign/core';
 import { describe, expect, it } from 'vitest';
 import { dataSummary } from '../src/report/data-summary.js';
 import { plot } from '../src/report/plot.js';
-import { progress } from '../src/report/progress.js';
+import { type Clock, progress } from '../src/report/progress.js';
 import { byteSize, duration, number, table } from '../src/report/table.js';
 
 /** What is on a terminal's screen, or in a log, after the writes. */
@@ -35,6 +35,45 @@ const step = (number: number, totalSteps = 4): TrainEvent => ({
     tokens_per_second: 1234.5,
   },
 });
+const start = (totalSteps: number): TrainEvent => ({
+  type: 'start',
+  runFolder: 'run',
+  resumedFromStep: null,
+  trainPairs: 4,
+  evalPairs: 0,
+  totalSteps,
+  parameters: 1,
+  hosts: ['here'],
+  sharding: 'none',
+  device: 'cpu',
+  dtype: 'f32',
+  threads: 1,
+  reports: [],
+});
+
+/** Time passes when the test says so. */
+class TestClock implements Clock {
+  #ms = 0;
+  #tick = (): void => {};
+  now(): number {
+    return this.#ms;
+  }
+  everySecond(tick: () => void): { stop(): void } {
+    this.#tick = tick;
+    return {
+      stop: () => {
+        this.#tick = () => {};
+      },
+    };
+  }
+  pass(seconds: number): void {
+    for (let second = 0; second < seconds; second++) {
+      this.#ms += 1000;
+      this.#tick();
+    }
+  }
+}
+
 const evaluation: TrainEvent = { type: 'evaluate', step: 2, metrics: { eval_loss: 0.5, eval_margin: 1 } };
 
 describe('progress', () => {
@@ -45,7 +84,7 @@ describe('progress', () => {
     expect(screen.lines).toHaveLength(2);
     expect(screen.lines[0]).toBe('evaluation at step 2  loss 0.5000  margin 1.000');
     expect(screen.lines[1]).toMatch(
-      /^step 4\/4 {2}loss 0\.4321 {2}margin 0\.250 {2}accuracy 0\.500 {2}lr 5\.0e-7 {2}1,235 tok\/s {2}ETA 0\.0s$/,
+      /^step 4\/4 {2}loss 0\.4321 {2}margin 0\.250 {2}accuracy 0\.500 {2}lr 5\.0e-7 {2}1,235 tok\/s$/,
     );
   });
 
@@ -65,6 +104,81 @@ describe('progress', () => {
       'DPO  step 4/5',
       'DPO  step 5/5',
     ]);
+  });
+
+  it('shows when a run will be done within the 80 columns of a terminal', () => {
+    const screen = new Screen(true, 80);
+    const clock = new TestClock();
+    const show = progress(screen, { everySteps: 1, label: 'Sr-DPO', clock });
+    show(start(12_000));
+    for (let done = 1; done <= 3; done++) {
+      clock.pass(4);
+      show(step(done, 12_000));
+    }
+    expect(screen.lines[1]).toMatch(/^Sr-DPO {2}step 3\/12000 {2}ETA 13h19m {2}loss 0\.4321 .*/);
+    expect(screen.lines[1]).toHaveLength(79);
+  });
+
+  describe('where there is no terminal', () => {
+    const silent = (seconds: number, ...events: TrainEvent[]): string[] => {
+      const screen = new Screen(false);
+      const clock = new TestClock();
+      const show = progress(screen, { everySteps: 1000, clock });
+      show(start(5000));
+      const { length } = screen.lines;
+      for (const event of events) {
+        show(event);
+        clock.pass(seconds);
+      }
+      return screen.lines.slice(length - 1).filter(line => line !== '');
+    };
+    const work = (phase: Progress['phase'], done: number, total: number | null, unit: Progress['unit']) =>
+      ({ type: 'progress', phase, done, total, unit }) as const;
+
+    it('says every half minute how far what goes on has come, and when it will be done', () => {
+      const evaluating = [0, 100, 200, 300].map(done => work('evaluation', done, 1000, 'pairs'));
+      expect(silent(20, ...evaluating)).toEqual([
+        'evaluation  100/1,000 pairs  ETA 2m50s',
+        'evaluation  200/1,000 pairs  ETA 2m20s',
+      ]);
+    });
+
+    it('says it also when nothing is heard', () => {
+      expect(silent(70, work('loading', 0, 2 ** 31, 'bytes'))).toEqual([
+        'loading  0 B/2.0 GiB  30s so far',
+        'loading  0 B/2.0 GiB  1m00s so far',
+      ]);
+      expect(silent(31, work('reading', 5000, null, 'rows'))).toEqual(['reading  5,000 rows  30s so far']);
+    });
+
+    it('says it of the reference log-probs and of long steps', () => {
+      const pass = (donePairs: number): TrainEvent => ({
+        type: 'reference',
+        view: 'augmented',
+        donePairs,
+        totalPairs: 8,
+        cached: false,
+      });
+      expect(silent(31, pass(0), pass(4), pass(8))).toEqual([
+        'reference log-probs with the quality prompt  0/8 pairs  30s so far',
+        'reference log-probs with the quality prompt  4/8 pairs  ETA 2.0s',
+        'reference log-probs with the quality prompt  8/8 pairs',
+        'step 0/5000  30s so far',
+      ]);
+      expect(silent(40, step(1, 5000), step(2, 5000))[0]).toBe('step 1/5000  30s so far');
+    });
+
+    it('is silent once the run has ended', () => {
+      const end = {
+        type: 'end',
+        step: 0,
+        interrupted: true,
+        runFolder: '',
+        finalFolder: null,
+        seconds: 0,
+      } as const;
+      expect(silent(100, end)).toEqual([]);
+    });
   });
 
   it('says what became of the records, and warns', () => {

@@ -25,6 +25,7 @@ export type { MemoryChange, MemoryFit } from './plan/fit.js';
 export { stepFlops } from './plan/flops.js';
 export type { MemoryPlan } from './plan/memory.js';
 export { type Alternative, type PlanRequest, planRun, type RunPlan } from './plan/plan.js';
+export { listenToProgress, type Progress } from './progress.js';
 export type { AnswerLogps } from './reference/cache.js';
 export { SHARDINGS, type Sharding, type ShardingOptions } from './shard/unit.js';
 export { renderChat } from './tokens/chat-template.js';

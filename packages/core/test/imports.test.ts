@@ -10,6 +10,7 @@ const ORDER = [
   'errors.ts',
   'files.ts',
   'bounded.ts',
+  'progress.ts',
   'version.ts',
   'config',
   'comm',

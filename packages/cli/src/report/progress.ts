@@ -1,10 +1,12 @@
 /**
- * Training events as lines on stderr: on a terminal one line that is written over, otherwise a line per logged step.
+ * Training events as lines on stderr: on a terminal one line that is written over, otherwise a line per logged step, and
+ * one every half minute of whatever else goes on.
  */
 import type { TrainEvent } from '@sralign/core';
 import { dataSummary } from './data-summary.js';
 import { describeFit } from './memory.js';
 import { duration, number } from './table.js';
+import { type Amount, Work } from './work.js';
 
 export interface ProgressStream {
   write(text: string): unknown;
@@ -12,23 +14,51 @@ export interface ProgressStream {
   readonly columns?: number;
 }
 
+/** Milliseconds from any beginning, and a call every second that keeps no process alive until it is stopped. */
+export interface Clock {
+  now(): number;
+  everySecond(tick: () => void): { stop(): void };
+}
+
 export interface ProgressOptions {
   /** Stands in front of every line. */
   readonly label?: string;
   /** Steps between lines where the output is no terminal (logging.everySteps). */
   readonly everySteps: number;
+  /** By default the time that passes. */
+  readonly clock?: Clock;
 }
+
+/** Where there is no terminal, nobody waits longer than this for a sign of life. */
+const LONGEST_SILENCE_MS = 30_000;
+/** A terminal shows no more than this. */
+const REDRAW_MS = 100;
+
+const realClock: Clock = {
+  now: () => performance.now(),
+  everySecond: tick => {
+    const timer = setInterval(tick, 1000).unref();
+    return { stop: () => clearInterval(timer) };
+  },
+};
 
 /** Returns the handler of the events of one run. */
 export function progress(stream: ProgressStream, options: ProgressOptions): (event: TrainEvent) => void {
+  const { clock = realClock } = options;
   const live = stream.isTTY === true;
   const prefix = options.label === undefined ? '' : `${options.label}  `;
   let open = false;
-  let firstStep: { step: number; at: number } | null = null;
+  let writtenMs = clock.now();
+  let steps: Work | null = null;
+  /** Where the steps begin, until one is done: what comes before is not their time. */
+  let beginning: Amount | null = null;
+  /** What goes on between the steps. */
+  let work: Work | null = null;
 
   const line = (text: string): void => {
     stream.write(`${open ? '\r\u001b[K' : ''}${prefix}${text}\n`);
     open = false;
+    writtenMs = clock.now();
   };
   const rewrite = (text: string): void => {
     if (!live) {
@@ -37,18 +67,26 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
     }
     stream.write(`\r\u001b[K${(prefix + text).slice(0, (stream.columns ?? 80) - 1)}`);
     open = true;
+    writtenMs = clock.now();
   };
-  const remaining = (step: number, totalSteps: number): string => {
-    const now = performance.now();
-    if (firstStep === null) {
-      firstStep = { step, at: now };
-      return '';
+  const goesOn = (name: string, unit: string, amount: Amount, subject = ''): void => {
+    const now = clock.now();
+    if (work?.isSame(name, subject)) work.update(amount, now);
+    else work = new Work(name, unit, amount, now, subject);
+    if (live && now - writtenMs >= REDRAW_MS) rewrite(work.text(now));
+    if (amount.done === amount.total) work = null;
+  };
+  const { stop } = clock.everySecond(() => {
+    const now = clock.now();
+    if (live && work !== null) rewrite(work.text(now));
+    else if (!live && now - writtenMs >= LONGEST_SILENCE_MS) {
+      const text = (work ?? steps)?.text(now);
+      if (text !== undefined) line(text);
     }
-    const secondsPerStep = (now - firstStep.at) / 1000 / (step - firstStep.step);
-    return `  ETA ${duration(secondsPerStep * (totalSteps - step))}`;
-  };
+  });
 
   return event => {
+    if (beginning !== null && event.type !== 'step') steps = new Work('step', null, beginning, clock.now());
     switch (event.type) {
       case 'start':
         for (const report of event.reports) line(dataSummary(report));
@@ -58,24 +96,34 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         );
         if (event.hosts.length > 1)
           line(`${event.hosts.length} ranks on ${hostNames(event.hosts)}, sharding ${event.sharding}`);
+        beginning = { done: event.resumedFromStep ?? 0, total: event.totalSteps };
         if (event.resumedFromStep !== null) line(`resumed from step ${event.resumedFromStep}`);
         else if (event.resume) line('no checkpoint to resume from: starting from the beginning');
         break;
       case 'warning':
         line(`warning: ${event.message}`);
         break;
+      case 'progress':
+        goesOn(event.phase, event.unit, event, event.subject);
+        break;
       case 'reference': {
-        const what = `reference log-probs${event.view === 'plain' ? '' : ' with the quality prompt'}`;
-        if (event.cached) line(`${what} of ${number(event.totalPairs)} pairs: from the cache`);
-        else if (live || event.donePairs === event.totalPairs)
-          rewrite(`${what}  ${number(event.donePairs)}/${number(event.totalPairs)} pairs`);
+        const name = `reference log-probs${event.view === 'plain' ? '' : ' with the quality prompt'}`;
+        const { donePairs: done, totalPairs: total } = event;
+        if (event.cached) line(`${name} of ${number(total)} pairs: from the cache`);
+        else goesOn(name, 'pairs', { done, total });
+        if (!live && !event.cached && done === total)
+          line(`${name}  ${number(total)}/${number(total)} pairs`);
         break;
       }
       case 'step': {
-        const logged = event.step % options.everySteps === 0 || event.step === event.totalSteps;
-        const eta = remaining(event.step, event.totalSteps);
-        if (live || logged)
-          rewrite(`step ${event.step}/${event.totalSteps}  ${stepMetrics(event.metrics)}${eta}`);
+        const { step: done, totalSteps: total } = event;
+        const now = clock.now();
+        beginning = null;
+        if (steps === null) steps = new Work('step', null, { done, total }, now);
+        else steps.update({ done, total }, now);
+        work = null;
+        if (live || done % options.everySteps === 0 || done === total)
+          rewrite(steps.text(now, stepMetrics(event.metrics)));
         break;
       }
       case 'evaluate':
@@ -100,6 +148,7 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         line(`trace ${event.file}${event.hidden === null ? '' : overlap(event, event.hidden)}`);
         break;
       case 'end':
+        stop();
         if (open) stream.write('\n');
         open = false;
         break;

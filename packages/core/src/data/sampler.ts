@@ -61,6 +61,16 @@ export class Sampler {
     return batch;
   }
 
+  /** What the next `batches` calls of `next(count)` will give: every index once, in ascending order. */
+  upcoming(batches: number, count: number): number[] {
+    const ahead = new Sampler(this.#size, this.#seed, this.state);
+    const indices = new Set<number>();
+    for (let batch = 0; batch < batches && indices.size < this.#size; batch++) {
+      for (const index of ahead.next(count)) indices.add(index);
+    }
+    return [...indices].sort((a, b) => a - b);
+  }
+
   get state(): SamplerState {
     return { epoch: this.#epoch, position: this.#position };
   }

@@ -1,9 +1,10 @@
 /** Writing weights in the safetensors format (see safetensors.ts), one tensor in memory at a time. */
 import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { RunError } from '../errors.js';
 import { type FileDigest, streamFileAtomic, writeFileAtomic } from '../files.js';
+import { reportProgress } from '../progress.js';
 import { hasNonFinite, INDEX_FILE, SINGLE_FILE } from './safetensors.js';
 import { tensorBytes } from './safetensors-header.js';
 
@@ -52,9 +53,13 @@ export async function writeSafetensors(
   prefix.writeBigUInt64LE(BigInt(prefix.length - 8));
   json.copy(prefix, 8);
   const hash = createHash('sha256').update(prefix);
+  const report = (done: number): void =>
+    reportProgress({ phase: 'saving', subject: basename(file), done, total: end, unit: 'bytes' });
   await streamFileAtomic(file, async handle => {
     await handle.writeFile(prefix);
+    let done = 0;
     for (const { name, dtype, shape, bytes } of sources) {
+      report(done);
       const data = await bytes();
       const expectedBytes = tensorBytes(dtype, shape);
       if (data.byteLength !== expectedBytes) {
@@ -66,8 +71,10 @@ export async function writeSafetensors(
       const written = handle.writeFile(data);
       hash.update(data);
       await written;
+      done += expectedBytes;
     }
   });
+  report(end);
   return { bytes: prefix.length + end, sha256: hash.digest('hex') };
 }
 

@@ -2,6 +2,7 @@
 import { cast, type Tensor } from '@sralign/native';
 import { ModelError } from '../errors.js';
 import { hasNonFinite } from '../hf/safetensors.js';
+import { reportProgress } from '../progress.js';
 import type { FlatParameter } from './flat.js';
 import type { SavedTensor } from './saved-tensors.js';
 import { elementsOf, flatTensors } from './shards-file.js';
@@ -41,7 +42,14 @@ export async function fillValues(
   flats: readonly FlatParameter[],
   find: (name: string) => SavedTensor,
 ): Promise<void> {
-  await fillShards(flats, find, flat => flat.value);
+  const total = flats.reduce((sum, { value }) => sum + 4 * value.size, 0);
+  let done = 0;
+  for (const flat of flats) {
+    reportProgress({ phase: 'loading', done, total, unit: 'bytes' });
+    await fillShards([flat], find, ({ value }) => value);
+    done += 4 * flat.value.size;
+  }
+  reportProgress({ phase: 'loading', done, total, unit: 'bytes' });
   for (const { value, computeCopy } of flats) if (computeCopy !== null) cast({ x: value, out: computeCopy });
 }
 

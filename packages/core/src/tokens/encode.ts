@@ -9,6 +9,7 @@
  */
 import type { ChatMessage, EncodeCounts, EqualAnswers, PreferenceRow } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
+import { reportProgress } from '../progress.js';
 import {
   type AugmentationOptions,
   encodeAugmentation,
@@ -74,7 +75,8 @@ export function encodePairs(
   const encoding = prepareEncoding(rows, tokenizer, options);
   const pairs: EncodedPair[] = [];
   const reports = new Map<string, EncodeReport>();
-  for (const row of rows) {
+  for (const [done, row] of rows.entries()) {
+    if (done % 100 === 0) reportProgress({ phase: 'encoding', done, total: rows.length, unit: 'pairs' });
     const report = reports.get(row.file) ?? newReport(row.file);
     reports.set(row.file, report);
     const full = encodeInFull(row, encoding);
@@ -92,6 +94,7 @@ export function encodePairs(
     pairs.push(pair);
     countInto(report, pair);
   }
+  reportProgress({ phase: 'encoding', done: rows.length, total: rows.length, unit: 'pairs' });
   if (pairs.length === 0) throw emptyError([...reports.values()]);
   return {
     pairs,

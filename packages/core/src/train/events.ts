@@ -2,6 +2,7 @@
 import type { View } from '../batch/pack.js';
 import type { DataReport } from '../data/rows.js';
 import type { MemoryFit } from '../plan/fit.js';
+import type { Progress } from '../progress.js';
 import type { Overlap } from '../shard/trace.js';
 import type { Sharding } from '../shard/unit.js';
 import type { BestEvaluation } from './state.js';
@@ -29,10 +30,12 @@ export type TrainEvent =
     }
   /** One sentence for people: the run goes on, though perhaps not as they think. */
   | { readonly type: 'warning'; readonly message: string }
+  | ({ readonly type: 'progress' } & Progress)
   | {
       readonly type: 'reference';
       /** Of the queries as they are, or with the quality prompt in front. */
       readonly view: View;
+      /** Of the pairs that the rest of the run will use. */
       readonly donePairs: number;
       readonly totalPairs: number;
       readonly cached: boolean;

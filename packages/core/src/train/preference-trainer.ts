@@ -24,6 +24,7 @@ import type { CausalLM } from '../model/causal-lm.js';
 import { clipFactor, gradientNorm } from '../optim/clip.js';
 import { Optimizer, type OptimizerOptions } from '../optim/optimizer.js';
 import { measureMatmulFlops, stepFlops } from '../plan/flops.js';
+import { reportProgress } from '../progress.js';
 import type { AnswerLogps } from '../reference/cache.js';
 import { meansOf, PairMetrics, type PairSums, pairValues } from './pair-metrics.js';
 import { Phases } from './phases.js';
@@ -137,12 +138,16 @@ export class PreferenceTrainer {
     const metrics = new PairMetrics(this.options);
     const weight = 1 / this.lossTerms(pairs);
     const augmented = pairs[0]!.augmentedReference !== null;
+    let done = 0;
     for (const round of this.rounds(pairs, batchPairs)) {
+      reportProgress({ phase: 'evaluation', done, total: pairs.length, unit: 'pairs' });
       const own = round[units.communicator.rank]!;
       if (own.length > 0) this.evaluateBatch(own, augmented, weight, metrics);
       else for (let pass = 0; pass < (augmented ? 2 : 1); pass++) units.emptyPass(false);
+      done += round.flat().length;
       await letOthersRun(signal, units.communicator);
     }
+    reportProgress({ phase: 'evaluation', done, total: done, unit: 'pairs' });
     return meansOf(this.share(metrics));
   }
 

@@ -113,13 +113,20 @@ export function microbatchPairs({ training }: Config, { worldSize }: Communicato
   return training.microbatchPairs ?? Math.ceil(training.batchPairs / worldSize);
 }
 
+interface ReferencedDataset {
+  readonly dataset: EncodedDataset;
+  readonly augmented: boolean;
+  readonly indices?: readonly number[];
+}
+
 /**
  * Reference log-probs of the data sets, from the cache or computed by the reference model (the initial policy, unless
  * reference.model names another). The ranks compute them together.
  *
  * @param referenceKey identity of the reference model; null where the method needs none
  * @param initialPolicy the policy at step 0; null when the run resumes and the policy has moved on
- * @param datasets `augmented`: in the augmented view, too
+ * @param datasets `augmented`: in the augmented view, too; `indices`: of the pairs that will be used (the others get no
+ *   reference), by default all
  * @param signal aborting it stops between batches; what was computed stays in the cache
  * @throws CheckpointError when the cache does not match; the signal's reason when it is aborted
  */
@@ -128,13 +135,13 @@ export async function attachReference(
   sources: Sources,
   referenceKey: string | null,
   initialPolicy: CausalLM | null,
-  datasets: readonly { readonly dataset: EncodedDataset; readonly augmented: boolean }[],
+  datasets: readonly ReferencedDataset[],
   communicator: Communicator,
   onEvent: (event: TrainEvent) => void,
   signal?: AbortSignal,
 ): Promise<TrainingPair[][]> {
   if (referenceKey === null) {
-    return datasets.map(({ dataset }) => dataset.pairs.map(tokens => trainingPair(tokens)));
+    return datasets.map(({ dataset }) => dataset.pairs.map(trainingPair));
   }
   const cacheFolder = config.reference.cacheFolder ?? join(config.output.folder, 'reference-cache');
   const cache = new ReferenceCache(cacheFolder, referenceKey, communicator);
@@ -146,10 +153,11 @@ export async function attachReference(
   const batchPairs = microbatchPairs(config, communicator);
   try {
     const result: TrainingPair[][] = [];
-    for (const { dataset, augmented } of datasets) {
+    for (const { dataset, augmented, indices = [...dataset.pairs.keys()] } of datasets) {
+      const pairs = indices.map(index => dataset.pairs[index]!);
       const logpsOf = async (view: 'plain' | 'augmented') => {
-        const request = { pairs: dataset.pairs, view, sharedAugmentation: dataset.sharedAugmentation };
-        const totalPairs = dataset.pairs.length;
+        const request = { pairs, view, sharedAugmentation: dataset.sharedAugmentation };
+        const totalPairs = pairs.length;
         const cached = cache.lookup(request).every(entry => entry !== undefined);
         cache.verify(model, request, config.reference.verifyPairs);
         if (!cached && !told) {
@@ -165,13 +173,15 @@ export async function attachReference(
       };
       const references = await logpsOf('plain');
       const augmentedReferences = augmented ? await logpsOf('augmented') : null;
-      result.push(
-        dataset.pairs.map((tokens, i) => ({
-          ...trainingPair(tokens),
+      const trainingPairs = dataset.pairs.map(trainingPair);
+      for (const [i, index] of indices.entries()) {
+        trainingPairs[index] = {
+          ...trainingPairs[index]!,
           reference: references[i]!,
           augmentedReference: augmentedReferences?.[i] ?? null,
-        })),
-      );
+        };
+      }
+      result.push(trainingPairs);
     }
     return result;
   } finally {

@@ -165,10 +165,16 @@ async function withModel(
   });
   for (const message of model.notices) onEvent({ type: 'notice', message });
   for (const message of sources.reports.flatMap(dataWarnings)) onEvent({ type: 'warning', message });
+  const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
+  const stepsLeft = totalSteps - (state?.step ?? 0);
   const datasets = [
-    { dataset: trainSet, augmented: isRefined(config.method) },
+    {
+      dataset: trainSet,
+      augmented: isRefined(config.method),
+      indices: sampler.upcoming(stepsLeft, batchPairs),
+    },
     // Evaluation measures both views for every preference method, so that methods can be compared.
-    ...(evaluation === null ? [] : [{ dataset: evaluation, augmented: true }]),
+    ...(evaluation === null || stepsLeft <= 0 ? [] : [{ dataset: evaluation, augmented: true }]),
   ];
   const [trainPairs, evalPairs] = await attachReference(
     config,
@@ -203,7 +209,7 @@ async function withModel(
       trainPairs: trainPairs!,
       evalPairs: evalPairs ?? [],
       trainer,
-      sampler: new Sampler(trainSet.pairs.length, seed, state?.sampler),
+      sampler,
       step: state?.step ?? 0,
       totalSteps,
       watch: new EvaluationWatch(config, state),

@@ -15,6 +15,7 @@ import { readMetrics, withoutPlace } from '../metrics/jsonl.js';
 import { loadWeights } from '../model/load.js';
 import { saveModel } from '../model/save.js';
 import { scheduleFactor } from '../optim/schedule.js';
+import { listenToProgress } from '../progress.js';
 import type { TrainEvent, TrainResult } from './events.js';
 import { writeInputs } from './inputs.js';
 import { writeResult } from './resume.js';
@@ -46,7 +47,6 @@ export interface TrainOptions {
  * @throws ConfigError, DataError, ModelError, CheckpointError before anything is written; RunError while running
  */
 export async function train(config: Config, options: TrainOptions = {}): Promise<TrainResult> {
-  const startedMs = performance.now();
   const { rank } = environment();
   const run: RunOptions = {
     resume: options.resume === true,
@@ -55,6 +55,14 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
     signal: options.signal ?? new AbortController().signal,
     onEvent: (rank === 0 ? options.onEvent : undefined) ?? (() => {}),
   };
+  return listenToProgress(
+    progress => run.onEvent({ type: 'progress', ...progress }),
+    () => runAndReport(config, run),
+  );
+}
+
+async function runAndReport(config: Config, run: RunOptions): Promise<TrainResult> {
+  const startedMs = performance.now();
   try {
     const prepared = await setUpRun(config, run);
     if ('steps' in prepared) return repeatResult(prepared, run);

@@ -31,6 +31,19 @@ describe('Sampler', () => {
     );
   });
 
+  it('knows what it will give', () => {
+    fc.assert(
+      fc.property(sizes, seeds, counts, fc.nat(9), fc.nat(9), (size, seed, count, before, batches) => {
+        const sampler = new Sampler(size, seed);
+        for (let batch = 0; batch < before; batch++) sampler.next(count);
+        const told = sampler.upcoming(batches, count);
+        const given = Array.from({ length: batches }, () => sampler.next(count)).flat();
+        expect(told).toEqual([...new Set(given)].sort((a, b) => a - b));
+      }),
+    );
+    expect(new Sampler(5, 1).upcoming(Number.MAX_SAFE_INTEGER, 2)).toEqual([0, 1, 2, 3, 4]);
+  });
+
   it('goes on from any state as if it had never stopped', () => {
     fc.assert(
       fc.property(sizes, seeds, counts, fc.nat(30), (size, seed, count, steps) => {

@@ -78,7 +78,7 @@ describe('train', () => {
       expect.arrayContaining(['README.md', 'config.json', 'model.safetensors', 'tokenizer.json']),
     );
     expect(await readdir(join(run, 'checkpoints'))).toHaveLength(2);
-    const types = events.map(event => event.type);
+    const types = events.map(event => event.type).filter(type => type !== 'progress');
     expect(types[0]).toBe('start');
     const start = events.find(event => event.type === 'start')!;
     expect(start.reports).toMatchObject([
@@ -94,6 +94,50 @@ describe('train', () => {
     expect(types.filter(type => type === 'evaluate')).toHaveLength(4);
     const [atStart] = await readMetrics(join(run, 'metrics.jsonl'));
     expect(atStart!.eval_loss).toBeCloseTo(Math.log(2), 4);
+  });
+
+  it('asks the reference only about the pairs that are left to use, in both views', async () => {
+    await using folder = await temporaryFolder();
+    const run = join(folder.path, 'run');
+    const asked: Record<string, number[]> = { plain: [], augmented: [] };
+    const settings = { training: { batchPairs: 4, microbatchPairs: 2, maxSteps: 2, seed: 5 } };
+    const listen = (event: TrainEvent): void => {
+      if (event.type === 'reference' && event.donePairs === event.totalPairs)
+        asked[event.view]!.push(event.totalPairs);
+    };
+    await train(config(run, settings), { onEvent: listen });
+    // 2 steps of 4 pairs of the 24, then 4 for the evaluation.
+    expect(asked).toEqual({ plain: [8, 4], augmented: [8, 4] });
+    asked.plain = [];
+    await train(config(run, settings), { resume: true, onEvent: listen });
+    expect(asked.plain).toEqual([0]);
+  });
+
+  it('reports how far all that may last has come', async () => {
+    await using folder = await temporaryFolder();
+    const seen = new Map<string, Extract<TrainEvent, { type: 'progress' }>[]>();
+    await train(config(join(folder.path, 'run')), {
+      onEvent: event => {
+        if (event.type === 'progress') seen.set(event.phase, [...(seen.get(event.phase) ?? []), event]);
+      },
+    });
+    expect([...seen.keys()].sort()).toEqual([
+      'encoding',
+      'evaluation',
+      'hashing',
+      'loading',
+      'reading',
+      'saving',
+    ]);
+    for (const events of seen.values()) {
+      const { done, total } = events.at(-1)!;
+      expect(done).toBe(total);
+    }
+    const evaluations = seen.get('evaluation')!.map(({ done, total, unit }) => [done, total, unit]);
+    expect(evaluations.slice(0, 2)).toEqual([
+      [0, 4, 'pairs'],
+      [4, 4, 'pairs'],
+    ]);
   });
 
   it('continues bit for bit after an interruption, with checkpointed activations from there', async () => {
