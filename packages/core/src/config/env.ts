@@ -97,6 +97,9 @@ function ranks(): Ranks {
   };
 }
 
+/** More than any job has: a mistyped number must not become memory and minutes. */
+const MAX_RANKS = 2 ** 20;
+
 interface Variable {
   readonly name: string;
   readonly value: number;
@@ -112,7 +115,7 @@ function agreed(
   fallbacks: readonly string[],
 ): Variable | undefined {
   const set = (name: string): Variable[] => {
-    const value = wholeNumber(name, minimum);
+    const value = wholeNumber(name, minimum, MAX_RANKS);
     return value === undefined ? [] : [{ name, value }];
   };
   const [first, ...others] = names.flatMap(set);

@@ -1,10 +1,10 @@
 /** A configuration from a YAML file, with `--set` on top, checked; and back to YAML. */
-import { readFile } from 'node:fs/promises';
-import { type Document, isMap, isPair, isScalar, LineCounter, parse, parseDocument, stringify } from 'yaml';
+import { type Document, isMap, isPair, isScalar, stringify } from 'yaml';
 import type { z } from 'zod';
 import { ConfigError, type ErrorDetails } from '../errors.js';
 import { type Config, configSchema, findConflict } from './schema.js';
 import { nearestOf, suggestKey } from './suggest.js';
+import { isMapping, parseYaml, readYamlFile, shortened } from './yaml.js';
 
 type Path = readonly string[];
 
@@ -28,40 +28,25 @@ export function parseConfig(value: unknown, file?: string): Config {
  * @throws ConfigError with file, line and column, or with the override that is wrong
  */
 export async function loadConfig(file: string, overrides: readonly string[] = []): Promise<Config> {
-  const source = await readFile(file, 'utf8').catch((cause: Error) => {
-    throw new ConfigError(`The configuration cannot be read (${cause.message}).`, { file, cause });
-  });
-  const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines });
-  const position = (offset: number): ErrorDetails => {
-    const { line, col } = lines.linePos(offset);
-    return { file, row: line, column: col };
-  };
-  const [problem] = document.errors;
-  if (problem !== undefined) {
-    // The message of the yaml package repeats the position and quotes the line; its first line says what is wrong.
-    const message = problem.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
-    throw new ConfigError(`This is not valid YAML: ${message}.`, {
-      ...position(problem.pos[0]),
-      cause: problem,
-    });
-  }
-  if (!isMap(document.contents)) {
+  const source = await readYamlFile(file);
+  const yaml = parseYaml(source, { file }, true);
+  const { document, position } = yaml;
+  if (!isMapping(yaml)) {
     throw new ConfigError('The configuration is not a mapping of keys to values.', { file });
   }
 
-  const config = document.toJS() as Record<string, unknown>;
+  const config = yaml.value as Record<string, unknown>;
   const flags = new Map<string, string>();
   for (const override of overrides) flags.set(applyOverride(config, override), override);
   return check(config, path => {
     for (let length = path.length; length > 0; length--) {
       const flag = flags.get(path.slice(0, length).join('.'));
-      if (flag !== undefined) return { file: `--set ${flag}`, field: path.join('.') };
+      if (flag !== undefined) return { file: flagText(flag), field: path.join('.') };
     }
     // A section that no file knows comes from the override of a key in it.
     const inside = [...flags].find(([key]) => key.startsWith(`${path.join('.')}.`));
     if (inside !== undefined && !document.hasIn(path)) {
-      return { file: `--set ${inside[1]}`, field: path.join('.') };
+      return { file: flagText(inside[1]), field: path.join('.') };
     }
     return { ...position(offsetOf(document, path)), field: path.join('.') };
   });
@@ -95,7 +80,7 @@ function toConfigError(issues: readonly z.core.$ZodIssue[], locate: Locate): Con
     });
   }
   if (issue.input === undefined) return new ConfigError('This key is required.', locate(path));
-  const found = `found ${JSON.stringify(issue.input)}`;
+  const found = `found ${shown(issue.input)}`;
   if (issue.code === 'invalid_value') {
     const allowed = issue.values.map(String);
     const nearest = nearestOf(String(issue.input), allowed);
@@ -120,29 +105,41 @@ function expectation(message: string): string {
     .replace(/^e/, 'E');
 }
 
+/** As JSON, where the value has one. */
+function shown(value: unknown): string {
+  if (typeof value === 'number') return String(value);
+  try {
+    return shortened(JSON.stringify(value) ?? String(value));
+  } catch {
+    return 'a value that refers to itself';
+  }
+}
+
+const flagText = (override: string): string => `--set ${shortened(override)}`;
+
 /** Sets `path.of.key` in `config` and returns the path. */
 function applyOverride(config: Record<string, unknown>, override: string): string {
+  const file = flagText(override);
   const separator = override.indexOf('=');
-  if (separator < 1) {
-    throw new ConfigError('Expected path.of.key=value.', { file: `--set ${override}` });
-  }
+  if (separator < 1) throw new ConfigError('Expected path.of.key=value.', { file });
   const path = override.slice(0, separator).trim();
   const names = path.split('.');
   let section = config;
   for (const name of names.slice(0, -1)) {
-    const next = section[name] ?? {};
+    const next = (Object.hasOwn(section, name) ? section[name] : undefined) ?? {};
     if (typeof next !== 'object' || Array.isArray(next)) {
-      throw new ConfigError(`"${name}" is a value, not a section with keys.`, { file: `--set ${override}` });
+      throw new ConfigError(`"${name}" is a value, not a section with keys.`, { file });
     }
-    section[name] = next;
+    setOwn(section, name, next);
     section = next as Record<string, unknown>;
   }
-  try {
-    section[names.at(-1)!] = parse(override.slice(separator + 1)) ?? null;
-  } catch (cause) {
-    throw new ConfigError('The value is not valid YAML.', { file: `--set ${override}`, cause });
-  }
+  setOwn(section, names.at(-1)!, parseYaml(override.slice(separator + 1), { file }, false).value ?? null);
   return path;
+}
+
+/** An assignment that makes of `__proto__` a key like any other, to be refused like any other. */
+function setOwn(section: object, name: string, value: unknown): void {
+  Object.defineProperty(section, name, { value, enumerable: true, writable: true, configurable: true });
 }
 
 /** Where the deepest key of `path` that the file holds begins. */

@@ -39,7 +39,10 @@ export async function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<FileDigest> {
   const sources = [...tensors];
-  const header: Record<string, unknown> = { __metadata__: { format: 'pt', ...metadata } };
+  // Without a prototype: a tensor may have any name.
+  const header: Record<string, unknown> = Object.assign(Object.create(null), {
+    __metadata__: { format: 'pt', ...metadata },
+  });
   let end = 0;
   for (const { name, dtype, shape } of sources) {
     if (Object.hasOwn(header, name)) throw new TypeError(`There are two tensors of the name "${name}".`);
@@ -94,7 +97,7 @@ export async function writeModelWeights(
   const shards = splitIntoShards(tensors, options.maxShardBytes);
   const digests: Record<string, FileDigest> = {};
   const written = new Set<string>();
-  const weightMap: Record<string, string> = {};
+  const weightMap: Record<string, string> = Object.create(null);
   for (const [i, shard] of shards.entries()) {
     const name =
       shards.length === 1 ? SINGLE_FILE : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`;

@@ -205,7 +205,7 @@ describe('loadConfig', () => {
     ['loss:\n  beta: -1\n', ':10:3, field "loss.beta"'],
     ['loss:\n  lambda: 1\n  bta: 1\n', ':11:3, field "loss.bta": Unknown key.'],
     ['training: { microbatchPairs: 5 }\n', ':9:13, field "training.microbatchPairs"'],
-    ['method: dpo\n', ':9:1: This is not valid YAML: Map keys must be unique.'],
+    ['method: dpo\n', ':9:1: This is not valid YAML: The key "method" stands there twice.'],
     ['loss: [1\n', 'This is not valid YAML'],
   ])('names the line and column: %j', async (yaml, message) => {
     const file = await writeConfig(MINIMAL_YAML + yaml);
@@ -228,7 +228,7 @@ describe('loadConfig', () => {
     ['loss.beta', '--set loss.beta: Expected path.of.key=value.'],
     ['method.x=1', '--set method.x=1: "method" is a value'],
     ['loss={beta: 0}', '--set loss={beta: 0}, field "loss.beta"'],
-    ['data.train=[', 'The value is not valid YAML'],
+    ['data.train=[', '--set data.train=[: This is not valid YAML: Flow sequence must end with a ].'],
   ])('names a wrong override: %s', async (override, message) => {
     await expect(loadConfig(await writeConfig(MINIMAL_YAML), [override])).rejects.toThrow(message);
   });

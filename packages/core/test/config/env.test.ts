@@ -120,6 +120,7 @@ describe('environment', () => {
   it.each([
     ['WORLD_SIZE', '0'],
     ['WORLD_SIZE', 'x'],
+    ['WORLD_SIZE', '100000000'],
     ['RANK', '-1'],
     ['RANK', '1.5'],
     ['LOCAL_RANK', 'one'],

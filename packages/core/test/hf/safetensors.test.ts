@@ -71,6 +71,25 @@ describe('safetensors files', () => {
     );
   });
 
+  it('hold tensors of any name', async () => {
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, 'names.safetensors');
+    const names = ['__proto__', 'constructor', 'toString'];
+    await writeSafetensors(
+      file,
+      names.map((name, i) => tensor(name, i)),
+    );
+    const { entries } = await readSafetensorsHeader(file);
+    expect([...entries.keys()]).toEqual(names);
+    expect(new Uint8Array(await readTensorBytes(entries.get('__proto__')!))).toEqual(floats(0));
+    await writeModelWeights(
+      folder.path,
+      names.map((name, i) => tensor(name, i)),
+      { maxShardBytes: 4 },
+    );
+    expect((await openWeights(folder.path)).get('__proto__')).toBeDefined();
+  });
+
   it('have the bytes of the format: length, header padded to 8 bytes, data', async () => {
     await using folder = await temporaryFolder();
     const file = join(folder.path, 'one.safetensors');
