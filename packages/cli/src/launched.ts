@@ -11,8 +11,21 @@
 /** More than the control channel needs for its message. */
 const PATIENCE_MS = 1500;
 
-/** Set in the environment of the processes that `sralign launch` starts. */
+/**
+ * Set in the environment of the processes that `sralign launch` starts: their arguments, as a JSON array of texts. On its
+ * own command line mpirun would read a ":" among them as the beginning of another program.
+ */
 export const LAUNCHED = 'SRALIGN_LAUNCHED';
+
+/** The arguments of this process, without those of Node. */
+export function commandArguments(): string[] {
+  const launched = isRankOfLaunch() ? process.env[LAUNCHED] : undefined;
+  return launched === undefined ? process.argv.slice(2) : (JSON.parse(launched) as string[]);
+}
+
+/** The environment is inherited by whatever a rank starts, which has arguments of its own. */
+const isRankOfLaunch = (): boolean =>
+  process.argv.length === 2 && process.env.OMPI_COMM_WORLD_RANK !== undefined;
 
 /** Call once, at the start. Does not keep the process running. */
 export function endWithLauncher(): void {

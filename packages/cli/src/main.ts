@@ -16,7 +16,7 @@ import { planCommand } from './commands/plan.js';
 import { trainCommand } from './commands/train.js';
 import { verifyCommand } from './commands/verify.js';
 import { keepIgnoringHangup } from './hangup.js';
-import { endWithLauncher } from './launched.js';
+import { commandArguments, endWithLauncher } from './launched.js';
 import { outliveReaders } from './lost-readers.js';
 import { examples } from './options.js';
 import { version } from './version.js';
@@ -80,7 +80,7 @@ async function report(error: unknown, debug: boolean): Promise<number> {
 
 /** The same for wrong arguments, which commander has described in `usage`; only `train` runs on several ranks. */
 async function reportUsage(): Promise<number> {
-  if (process.argv[2] === 'train') {
+  if (commandArguments()[0] === 'train') {
     const { failWorld, joinWorld } = await import('@sralign/core');
     try {
       joinWorld(); // every rank has the same arguments, so that all of them come here
@@ -94,13 +94,14 @@ async function reportUsage(): Promise<number> {
 }
 
 keepIgnoringHangup();
-outliveReaders(() => process.argv[2] === 'train');
+const args = commandArguments();
+outliveReaders(() => args[0] === 'train');
 endWithLauncher();
 let usage = '';
 const program = buildProgram();
 try {
-  if (process.argv.length === 2) program.outputHelp();
-  else await program.parseAsync();
+  if (args.length === 0) program.outputHelp();
+  else await program.parseAsync(args, { from: 'user' });
 } catch (error) {
   process.exitCode = await report(error, program.opts().debug === true);
 }

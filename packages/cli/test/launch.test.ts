@@ -8,7 +8,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { relayErrors } from '../src/mpirun-output.js';
-import { lines, type Outcome, ROOT, runNode, sralign, TemporaryFolder } from './run.js';
+import { lines, MODEL, type Outcome, ROOT, runNode, sralign, TemporaryFolder } from './run.js';
 import { tinyConfig } from './tiny.js';
 
 const DEADLINE_MS = 50_000;
@@ -28,14 +28,17 @@ interface Process {
   arguments: string[];
 }
 
-/** The processes that have `argument` among their arguments. */
+/** The processes that have `argument` among their arguments, which ranks have in their environment. */
 function processesWith(argument: string): Process[] {
   return readdirSync('/proc')
     .filter(name => /^\d+$/.test(name))
     .flatMap(name => {
       try {
         const parts = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-        return parts.includes(argument) ? [{ pid: Number(name), arguments: parts }] : [];
+        const environment = readFileSync(`/proc/${name}/environ`, 'utf8');
+        return parts.includes(argument) || environment.includes(JSON.stringify(argument))
+          ? [{ pid: Number(name), arguments: parts }]
+          : [];
       } catch {
         return []; // has ended meanwhile
       }
@@ -100,6 +103,24 @@ describe('sralign launch', () => {
     expect(code).toBe(0);
     const threads = Math.max(1, Math.floor(cores / 2));
     expect(stdout.match(new RegExp(`threads +${threads} of ${cores} cores`, 'g'))).toHaveLength(2);
+  });
+
+  it.each([':', ' : -np 1 touch b', 'two\nlines "quoted"'])('passes on %j as it is', async text => {
+    const args = ['generate', MODEL, '--max-new-tokens', '1', '--prompt'];
+    const alone = await sralign([...args, text]);
+    expect(alone.code).toBe(0);
+    const launched = await sralign(['launch', '--nproc', '1', '--', ...args, text]);
+    expect(launched).toMatchObject(alone);
+  });
+
+  it('lets no argument start another program', async () => {
+    using folder = new TemporaryFolder();
+    const file = folder.join('touched');
+    const args = ['generate', MODEL, '--prompt', 'x', ':', '-np', '1', 'touch', file];
+    const { code, stderr } = await sralign(['launch', '--nproc', '1', '--', ...args]);
+    expect(stderr).toContain("unknown option '-np'");
+    expect(code).toBe(2);
+    expect(existsSync(file)).toBe(false);
   });
 
   it('leaves OMP_NUM_THREADS as it is', async () => {

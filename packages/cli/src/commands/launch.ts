@@ -39,23 +39,23 @@ async function launch(command: string[], { nproc }: { nproc: number }, self: Com
   await requireOpenMpi();
   const debug = self.optsWithGlobals().debug === true ? ['--debug'] : [];
   const node = [process.execPath, ...process.execArgv, process.argv[1]!];
-  const args = ['-np', String(nproc), ...MPIRUN, ...THIS_MACHINE, ...node, ...command, ...debug];
+  const args = ['-np', String(nproc), ...MPIRUN, ...THIS_MACHINE, ...node];
   // In a session of its own: the terminal sends Ctrl-C to all its processes, and mpirun would end the ranks at once.
   // Its standard input stays open for as long as this process lives (see launched.ts).
   const child = spawn('mpirun', args, {
-    env: environmentOf(nproc),
+    env: environmentOf(nproc, [...command, ...debug]),
     stdio: ['pipe', 'inherit', 'pipe'],
     detached: true,
   });
   process.exitCode = await endOf(child);
 }
 
-function environmentOf(nproc: number): NodeJS.ProcessEnv {
+function environmentOf(nproc: number, command: readonly string[]): NodeJS.ProcessEnv {
   const threads = Math.max(1, Math.floor(availableParallelism() / nproc));
   const environment: NodeJS.ProcessEnv = {
     OMP_NUM_THREADS: String(threads),
     ...process.env,
-    [LAUNCHED]: '1',
+    [LAUNCHED]: JSON.stringify(command),
   };
   for (const name of OF_OTHER_JOBS) delete environment[name];
   if (process.getuid?.() === 0) {
