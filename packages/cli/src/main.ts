@@ -70,8 +70,8 @@ async function report(error: unknown, debug: boolean): Promise<number> {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : reportUsage();
   const failure = error instanceof Error ? error : new Error(String(error));
   const exitCode = 'exitCode' in failure && typeof failure.exitCode === 'number' ? failure.exitCode : 1;
-  const message = debug ? `${failure.message}\n${failure.stack}` : failure.message;
-  const { failWorld } = await import('@sralign/core');
+  const { failWorld, withoutSecrets } = await import('@sralign/core');
+  const message = withoutSecrets(debug ? `${failure.message}\n${failure.stack}` : failure.message);
   failWorld(message, exitCode);
   const overProgress = process.stderr.isTTY ? '\r\u001b[K' : '';
   process.stderr.write(`${overProgress}sralign: ${message}\n`);

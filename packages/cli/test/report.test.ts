@@ -106,6 +106,25 @@ describe('progress', () => {
     ]);
   });
 
+  it('leaves nothing of what is done on a terminal', () => {
+    const screen = new Screen(true, 80);
+    const clock = new TestClock();
+    const show = progress(screen, { everySteps: 1, clock });
+    for (const done of [0, 2, 10]) {
+      clock.pass(1);
+      show({
+        type: 'progress',
+        phase: 'downloading',
+        subject: 'model.safetensors',
+        done,
+        total: 10,
+        unit: 'bytes',
+      });
+    }
+    expect(screen.text).toContain('downloading  2 B/10 B  ETA 3.0s  model.safetensors');
+    expect(screen.lines).toEqual(['']);
+  });
+
   it('shows when a run will be done within the 80 columns of a terminal', () => {
     const screen = new Screen(true, 80);
     const clock = new TestClock();

@@ -7,6 +7,7 @@ export { environment, type Ranks } from './config/env.js';
 export { loadConfig, parseConfig, stringifyConfig } from './config/load.js';
 export type { Config } from './config/schema.js';
 export { DEFAULT_AUGMENTATION_PROMPT } from './config/schema.js';
+export { withoutSecrets } from './config/secrets.js';
 export { readPreferenceRows } from './data/read.js';
 export { dataReports, dataWarnings } from './data/report.js';
 export type { ChatMessage, DataReport, PreferenceRow, ReadReport } from './data/rows.js';

@@ -1,6 +1,7 @@
 /** `sralign consolidate CHECKPOINT OUT`: the shards of all ranks as one model folder. */
 import { Command } from 'commander';
 import { examples } from '../options.js';
+import { withProgress } from '../report/with-progress.js';
 
 export function consolidateCommand(): Command {
   return new Command('consolidate')
@@ -18,7 +19,7 @@ export function consolidateCommand(): Command {
         'sralign consolidate runs/demo/dpo/checkpoints/step-000020 /tmp/dpo-20',
       ),
     )
-    .action(runConsolidate);
+    .action(withProgress(runConsolidate));
 }
 
 async function runConsolidate(checkpoint: string, out: string): Promise<void> {

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { examples, setOption, wholeNumber } from '../options.js';
 import { dataSummary } from '../report/data-summary.js';
 import { listing, number } from '../report/table.js';
+import { withProgress } from '../report/with-progress.js';
 
 type PairExplanation = ReturnType<typeof explainPair>;
 type ExplainedText = PairExplanation['prompt'];
@@ -34,7 +35,7 @@ export function dataCommand(): Command {
         'sralign data preview examples/demo/sr-dpo.yaml --set tokens.longPrompt=keep-end',
       ),
     )
-    .action(runPreview);
+    .action(withProgress(runPreview));
   return new Command('data')
     .summary('look at preference data')
     .description('Looks at preference data.')

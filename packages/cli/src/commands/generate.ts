@@ -2,6 +2,7 @@
 import type { DeviceName } from '@sralign/native';
 import { Command, Option } from 'commander';
 import { deviceOption, examples, numberBetween, wholeNumber } from '../options.js';
+import { withProgress } from '../report/with-progress.js';
 
 interface GenerateOptions {
   prompt: string;
@@ -40,7 +41,7 @@ export function generateCommand(): Command {
         'sralign generate alignment-handbook/zephyr-7b-sft-full --chat --dtype bf16 --prompt "Why is the sky blue?"',
       ),
     )
-    .action(runGenerate);
+    .action(withProgress(runGenerate));
 }
 
 async function runGenerate(model: string, options: GenerateOptions): Promise<void> {

@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { examples, numberBetween, positiveNumber, setOption, wholeNumber } from '../options.js';
 import { memorySection } from '../report/memory.js';
 import { byteSize, duration, listing, number, table } from '../report/table.js';
+import { withProgress } from '../report/with-progress.js';
 
 interface PlanOptions {
   gpus: number;
@@ -49,7 +50,7 @@ export function planCommand(): Command {
           '      --tflops 312 --memory-gb-per-s 2000 --link-gb-per-s 300 --set training.device=cuda',
       ),
     )
-    .action(runPlan);
+    .action(withProgress(runPlan));
 }
 
 async function runPlan(file: string, options: PlanOptions): Promise<void> {

@@ -74,7 +74,10 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
     if (work?.isSame(name, subject)) work.update(amount, now);
     else work = new Work(name, unit, amount, now, subject);
     if (live && now - writtenMs >= REDRAW_MS) rewrite(work.text(now));
-    if (amount.done === amount.total) work = null;
+    if (amount.done !== amount.total) return;
+    work = null;
+    if (open) stream.write('\r\u001b[K');
+    open = false;
   };
   const { stop } = clock.everySecond(() => {
     const now = clock.now();

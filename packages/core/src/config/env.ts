@@ -45,7 +45,7 @@ export interface Environment extends Ranks {
 export function environment(): Environment {
   const cacheHome = readFolder('XDG_CACHE_HOME') ?? join(homedir(), '.cache');
   const hfHome = readFolder('HF_HOME') ?? join(cacheHome, 'huggingface');
-  const hfToken = read('HF_TOKEN');
+  const hfToken = hubToken();
   return {
     hfHome,
     hfHubCache: readFolder('HF_HUB_CACHE') ?? join(hfHome, 'hub'),
@@ -145,6 +145,9 @@ function wholeNumber(name: string, minimum: number, maximum = Number.MAX_SAFE_IN
 export function expandHome(path: string): string {
   return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path;
 }
+
+/** HF_TOKEN alone, whatever the other variables hold. */
+export const hubToken = (): string | undefined => read('HF_TOKEN');
 
 const read = (name: string): string | undefined => process.env[name] || undefined;
 

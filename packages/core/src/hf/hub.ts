@@ -3,12 +3,17 @@ import { mkdir, readFile, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { environment } from '../config/env.js';
+import { withoutSecrets } from '../config/secrets.js';
 import { ModelError, SralignError } from '../errors.js';
-import { exists, streamFileAtomic, systemErrorCode, writeFileAtomic } from '../files.js';
+import { exists, systemErrorCode, writeFileAtomic } from '../files.js';
+import { blobName, storeBlob } from './hub-blob.js';
+import { type HubAccess, hubAccess } from './hub-requests.js';
 import { SINGLE_FILE, weightFiles } from './safetensors.js';
 
 const HUB_ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
 const COMMIT = /^[0-9a-f]{40}$/;
+/** Names of branches and tags as Git allows them; none leads out of the cache. */
+const REVISION = /^(?![./])(?!.*(\.\.|\/\.|\/\/))[^\s\p{Cc}\\~^:?*[]+(?<![/.])$/u;
 
 /** What is fetched beside the weights: configuration, tokenizer, chat template, licence, the card's facts. */
 const COMPANIONS = /^[\w.-]+\.(json|jinja|model|txt)$|^tokenizer[\w.-]*$|^(LICENSE|NOTICE|README)[\w.-]*$/;
@@ -37,6 +42,13 @@ export async function resolveModelFolder(
         : 'This is a file; a model is a folder.',
       { file: pathOrHubId },
     );
+  }
+  if (!REVISION.test(revision)) {
+    throw new ModelError(`${JSON.stringify(revision)} is not the name of a branch, tag or commit.`, {
+      file: pathOrHubId,
+      field: 'model.revision',
+      hint: 'Expected a name such as main, v1.0 or refs/pr/1.',
+    });
   }
   const { hfHubCache, hfHubOffline } = environment();
   const repository = join(hfHubCache, `models--${pathOrHubId.replace('/', '--')}`);
@@ -69,10 +81,10 @@ async function missingFiles(snapshot: string, weights: boolean): Promise<string[
 
 /** Fetches a revision into the cache, in the layout that all Hugging Face tools share. */
 async function download(id: string, revision: string, weights: boolean, repository: string): Promise<string> {
-  const { hfEndpoint, hfToken } = environment();
-  const hub = { hubUrl: hfEndpoint, ...(hfToken !== undefined && { accessToken: hfToken }) };
+  const hub = hubAccess();
   try {
     const { sha } = await modelInfo({ name: id, revision, additionalFields: ['sha'], ...hub });
+    if (!COMMIT.test(sha)) throw new Error(`the hub gives ${JSON.stringify(sha)} as the commit`);
     const source: Source = { repo: { type: 'model', name: id }, revision: sha, ...hub };
     const snapshot = join(repository, 'snapshots', sha);
     const files = new Map<string, ListFileEntry>();
@@ -92,18 +104,17 @@ async function download(id: string, revision: string, weights: boolean, reposito
     return snapshot;
   } catch (cause) {
     if (cause instanceof SralignError) throw cause;
+    // Without the cause itself, which may repeat what was sent.
     throw new ModelError(
-      `There is no such folder, and the download from ${hfEndpoint} failed (${describe(cause)}).`,
-      { file: id, hint: hintFor(cause, revision), cause },
+      `There is no such folder, and the download from ${hub.hubUrl} failed (${withoutSecrets(withoutHeaders(describe(cause)))}).`,
+      { file: id, hint: hintFor(cause, revision) },
     );
   }
 }
 
-interface Source {
+interface Source extends HubAccess {
   readonly repo: { readonly type: 'model'; readonly name: string };
   readonly revision: string;
-  readonly hubUrl: string;
-  readonly accessToken?: string;
 }
 
 /** Fetches one file as a blob and links the snapshot to it; a file that is there already is left. */
@@ -113,8 +124,7 @@ async function fetchFile(
   name: string,
   repository: string,
 ): Promise<void> {
-  const etag = entry?.lfs?.oid ?? entry?.oid;
-  if (entry === undefined || etag === undefined) {
+  if (entry === undefined) {
     throw new ModelError(`The repository has no ${name}.`, {
       file: source.repo.name,
       hint: 'Only weights in the safetensors format are supported.',
@@ -122,23 +132,20 @@ async function fetchFile(
   }
   const link = join(repository, 'snapshots', source.revision, name);
   if (await exists(link)) return;
-  const blob = join(repository, 'blobs', etag);
-  if (!(await exists(blob))) {
+  await storeBlob(join(repository, 'blobs'), entry, async () => {
     const content = await downloadFile({ ...source, path: name });
     if (content === null) throw new Error(`${name} has gone`);
-    await mkdir(dirname(blob), { recursive: true });
-    await streamFileAtomic(blob, async handle => {
-      for await (const chunk of content.stream()) await handle.writeFile(chunk);
-      const { size } = await handle.stat();
-      if (size !== entry.size) throw new Error(`${name} ended after ${size} of ${entry.size} bytes`);
-    });
-  }
+    return content.stream();
+  });
   await mkdir(dirname(link), { recursive: true });
-  await symlink(join('..', '..', 'blobs', etag), link).catch(error => {
+  await symlink(join('..', '..', 'blobs', blobName(entry)), link).catch(error => {
     // Another process was faster, or the link was there without its blob.
     if (systemErrorCode(error) !== 'EEXIST') throw error;
   });
 }
+
+/** An answer may repeat the header that holds the token. */
+const withoutHeaders = (text: string): string => text.replaceAll(/\b(Bearer|Basic)\s+[^\s"',]+/gi, '$1 ***');
 
 /** A failed fetch hides its reason (ECONNREFUSED, a certificate) in its cause. */
 function describe(error: unknown): string {

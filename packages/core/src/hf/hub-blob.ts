@@ -1,0 +1,61 @@
+/** A file of the hub as a blob of the cache: named by its hash, and there only if it has that hash. */
+import { createHash, type Hash } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { ListFileEntry } from '@huggingface/hub';
+import { exists, streamFileAtomic } from '../files.js';
+import { reportProgress } from '../progress.js';
+
+const SHA1 = /^[0-9a-f]{40}$/;
+const SHA256 = /^[0-9a-f]{64}$/;
+
+/**
+ * The name of a file's blob: sha256 of the content of large files, which Git keeps elsewhere, and Git's own hash of others.
+ *
+ * @throws Error when the hub gives something else, which could be a path to anywhere
+ */
+export function blobName({ path, oid, lfs }: ListFileEntry): string {
+  const [name, form] = lfs === undefined ? [oid, SHA1] : [lfs.oid, SHA256];
+  if (typeof name !== 'string' || !form.test(name)) {
+    throw new Error(`the hub gives ${JSON.stringify(name)} as the hash of ${path}`);
+  }
+  return name;
+}
+
+/**
+ * Stores the content of a file as a blob; one that is there already is left.
+ *
+ * @throws Error when the content has another size or hash than the hub says; RunError when the disk refuses
+ */
+export async function storeBlob(
+  folder: string,
+  entry: ListFileEntry,
+  open: () => Promise<ReadableStream<Uint8Array>>,
+): Promise<void> {
+  const name = blobName(entry);
+  const { path, size } = entry;
+  const file = join(folder, name);
+  if (await exists(file)) return;
+  await mkdir(dirname(file), { recursive: true });
+  const report = (done: number): void =>
+    reportProgress({ phase: 'downloading', subject: path, done, total: size, unit: 'bytes' });
+  await streamFileAtomic(file, async handle => {
+    const hash = startHash(entry);
+    let done = 0;
+    report(done);
+    for await (const chunk of await open()) {
+      done += chunk.length;
+      if (done > size) throw new Error(`${path} is longer than its ${size} bytes`);
+      hash.update(chunk);
+      await handle.writeFile(chunk);
+      report(done);
+    }
+    if (done !== size) throw new Error(`${path} ended after ${done} of ${size} bytes`);
+    const found = hash.digest('hex');
+    if (found !== name) throw new Error(`${path} came with the hash ${found}, not ${name}`);
+  });
+}
+
+function startHash({ lfs, size }: ListFileEntry): Hash {
+  return lfs === undefined ? createHash('sha1').update(`blob ${size}\0`) : createHash('sha256');
+}
