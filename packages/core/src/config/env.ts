@@ -98,7 +98,7 @@ function ranks(): Ranks {
 }
 
 /** More than any job has: a mistyped number must not become memory and minutes. */
-const MAX_RANKS = 2 ** 20;
+export const MAX_RANKS = 2 ** 20;
 
 interface Variable {
   readonly name: string;

@@ -6,6 +6,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { MAX_RANKS } from '../config/env.js';
 import { CheckpointError } from '../errors.js';
 import type { FlatLayout, FlatParameter } from './flat.js';
 import type { ParameterUnit } from './unit.js';
@@ -85,7 +86,7 @@ export function describeShards(
 export const isSharded = (flats: readonly FlatParameter[]): boolean => flats.some(flat => flat.shards > 1);
 
 const schema = z.strictObject({
-  worldSize: z.int().min(1),
+  worldSize: z.int().min(1).max(MAX_RANKS),
   step: z.int().min(0),
   moments: z.array(z.string()),
   flats: z.record(z.string(), z.int().min(1)),

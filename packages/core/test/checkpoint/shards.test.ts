@@ -307,6 +307,11 @@ describe('a damaged sharded checkpoint', () => {
       /shards\.json.*cannot be shared by 7 ranks/s,
     ],
     [
+      'shards.json is of more ranks than a job can have',
+      edit(file => ({ ...file, worldSize: 1e8, flats: { all: 1e8 }, tensors: [] })),
+      /shards\.json.*worldSize/s,
+    ],
+    [
       'shards.json has another size',
       edit(({ flats, ...file }) => ({
         ...file,
