@@ -1,13 +1,15 @@
 /** A file of the hub as a blob of the cache: named by its hash, and there only if it has that hash. */
 import { createHash, type Hash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ListFileEntry } from '@huggingface/hub';
-import { exists, streamFileAtomic } from '../files.js';
+import { exists, streamFileAtomic, TEMPORARY_NAME } from '../files.js';
 import { reportProgress } from '../progress.js';
 
 const SHA1 = /^[0-9a-f]{40}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
+/** A download that goes on writes all the time. */
+const ABANDONED_MS = 3_600_000;
 
 /**
  * The name of a file's blob: sha256 of the content of large files, which Git keeps elsewhere, and Git's own hash of others.
@@ -54,6 +56,15 @@ export async function storeBlob(
     const found = hash.digest('hex');
     if (found !== name) throw new Error(`${path} came with the hash ${found}, not ${name}`);
   });
+}
+
+/** Removes what killed downloads have left, which can be as large as a model; those of other processes go on. */
+export async function removeAbandoned(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const file of names.filter(name => TEMPORARY_NAME.test(name)).map(name => join(folder, name))) {
+    const written = await stat(file).catch(() => null);
+    if (written !== null && Date.now() - written.mtimeMs > ABANDONED_MS) await rm(file, { force: true });
+  }
 }
 
 function startHash({ lfs, size }: ListFileEntry): Hash {

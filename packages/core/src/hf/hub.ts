@@ -6,7 +6,7 @@ import { environment } from '../config/env.js';
 import { withoutSecrets } from '../config/secrets.js';
 import { ModelError, SralignError } from '../errors.js';
 import { exists, systemErrorCode, writeFileAtomic } from '../files.js';
-import { blobName, storeBlob } from './hub-blob.js';
+import { blobName, removeAbandoned, storeBlob } from './hub-blob.js';
 import { type HubAccess, hubAccess } from './hub-requests.js';
 import { SINGLE_FILE, weightFiles } from './safetensors.js';
 
@@ -85,6 +85,7 @@ async function download(id: string, revision: string, weights: boolean, reposito
   try {
     const { sha } = await modelInfo({ name: id, revision, additionalFields: ['sha'], ...hub });
     if (!COMMIT.test(sha)) throw new Error(`the hub gives ${JSON.stringify(sha)} as the commit`);
+    await removeAbandoned(join(repository, 'blobs'));
     const source: Source = { repo: { type: 'model', name: id }, revision: sha, ...hub };
     const snapshot = join(repository, 'snapshots', sha);
     const files = new Map<string, ListFileEntry>();

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, rm, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ModelError } from '../../src/errors.js';
@@ -95,6 +95,20 @@ describe('resolveModelFolder', () => {
     const requests = hub.asked.length;
     expect(await resolveModelFolder('org/model', 'main')).toBe(snapshot);
     expect(hub.asked).toHaveLength(requests);
+  });
+
+  it('removes what killed downloads have left, and nothing that is still written', async () => {
+    await using folder = await temporaryFolder();
+    await using hub = await startHub(MODEL);
+    const blobs = join(useCache(folder.path, { HF_ENDPOINT: hub.endpoint }), 'blobs');
+    await mkdir(blobs, { recursive: true });
+    const [abandoned, living] = ['.tmp-abc-1234', '.tmp-abc-5678'].map(name => join(blobs, name));
+    for (const file of [abandoned!, living!]) await writeFile(file, 'half');
+    const yesterday = Date.now() / 1000 - 86_400;
+    await utimes(abandoned!, yesterday, yesterday);
+    await resolveModelFolder('org/model', 'main');
+    const left = (await readdir(blobs)).filter(name => name.startsWith('.tmp-'));
+    expect(left).toEqual(['.tmp-abc-5678']);
   });
 
   it('fetches only what an earlier download did not reach', async () => {
