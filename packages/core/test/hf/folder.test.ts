@@ -13,7 +13,7 @@ describe('readJsonFile', () => {
     expect(await readJsonFile(file)).toEqual({ a: [1] });
     await writeFile(file, '{"a": ');
     await expect(readJsonFile(file)).rejects.toThrow(/config\.json: The file is not valid JSON/);
-    await expect(readJsonFile(folder.path)).rejects.toThrow(/cannot be read \(EISDIR/);
+    await expect(readJsonFile(folder.path)).rejects.toThrow(/cannot be read \(not a regular file/);
   });
 });
 
