@@ -1,6 +1,8 @@
 /** The order in which training visits the pairs. */
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+import type { JumpableRandomGenerator } from 'pure-rand/types/JumpableRandomGenerator';
+import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 
 /** Where a sampler stands. The seed and the number of pairs come from the configuration and the data. */
 export interface SamplerState {
@@ -10,6 +12,9 @@ export interface SamplerState {
   readonly position: number;
 }
 
+/** A state beyond it is damaged: getting there would take minutes. */
+export const MAX_EPOCH = 1_000_000;
+
 /**
  * Visits the indices 0 .. size-1 once an epoch, each epoch in its own order. An order depends on seed and epoch only
  * (Fisher-Yates; epoch e draws from the e-th non-overlapping stretch of the generator), so a state is two numbers and
@@ -18,6 +23,8 @@ export interface SamplerState {
 export class Sampler {
   readonly #size: number;
   readonly #seed: number;
+  /** At the beginning of this epoch's stretch. */
+  readonly #random: JumpableRandomGenerator;
   #epoch: number;
   #position: number;
   #order: Uint32Array;
@@ -35,6 +42,7 @@ export class Sampler {
       !Number.isInteger(epoch) ||
       !Number.isInteger(position) ||
       epoch < 0 ||
+      epoch > MAX_EPOCH ||
       position < 0 ||
       position >= size
     ) {
@@ -42,9 +50,11 @@ export class Sampler {
     }
     this.#size = size;
     this.#seed = seed;
+    this.#random = xoroshiro128plus(seed);
+    for (let jumps = 0; jumps < epoch; jumps++) this.#random.jump();
     this.#epoch = epoch;
     this.#position = position;
-    this.#order = shuffledIndices(size, seed, epoch);
+    this.#order = shuffledIndices(size, this.#random.clone());
   }
 
   /**
@@ -56,7 +66,8 @@ export class Sampler {
     if (this.#position === this.#size) {
       this.#epoch++;
       this.#position = 0;
-      this.#order = shuffledIndices(this.#size, this.#seed, this.#epoch);
+      this.#random.jump();
+      this.#order = shuffledIndices(this.#size, this.#random.clone());
     }
     return batch;
   }
@@ -76,9 +87,7 @@ export class Sampler {
   }
 }
 
-function shuffledIndices(size: number, seed: number, epoch: number): Uint32Array {
-  const random = xoroshiro128plus(seed);
-  for (let jumps = 0; jumps < epoch; jumps++) random.jump();
+function shuffledIndices(size: number, random: RandomGenerator): Uint32Array {
   const order = Uint32Array.from({ length: size }, (_, index) => index);
   for (let last = size - 1; last > 0; last--) {
     const other = uniformInt(random, 0, last);

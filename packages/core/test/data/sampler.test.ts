@@ -102,6 +102,7 @@ describe('Sampler', () => {
     [3, { epoch: 0, position: 3 }],
     [3, { epoch: -1, position: 0 }],
     [3, { epoch: 0, position: 0.5 }],
+    [3, { epoch: 2 ** 53 - 1, position: 0 }],
   ])('refuses %d pairs at %j', (size, state) => {
     expect(() => new Sampler(size, 0, state)).toThrow(RangeError);
   });
