@@ -9,8 +9,7 @@ export interface Progress {
   /** What it is about, as a file; part of the identity of the work. */
   readonly subject?: string;
   readonly done: number;
-  /** Null while nobody can know. */
-  readonly total: number | null;
+  readonly total: number;
   readonly unit: 'bytes' | 'rows' | 'pairs';
 }
 

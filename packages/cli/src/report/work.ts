@@ -3,8 +3,7 @@ import { byteSize, duration, number } from './table.js';
 
 export interface Amount {
   readonly done: number;
-  /** Null while nobody can know. */
-  readonly total: number | null;
+  readonly total: number;
 }
 
 export class Work {
@@ -49,14 +48,14 @@ export class Work {
     const { done, total } = this.amount;
     if (this.unit === null) return `${done}/${total}`;
     const show = this.unit === 'bytes' ? byteSize : number;
-    const amount = total === null ? show(done) : `${show(done)}/${show(total)}`;
+    const amount = `${show(done)}/${show(total)}`;
     return this.unit === 'bytes' ? amount : `${amount} ${this.unit}`;
   }
 
   private time(nowMs: number): string {
     const { done, total } = this.amount;
-    if (total !== null && done >= total) return '';
-    if (total === null || done === this.first) {
+    if (done >= total) return '';
+    if (done === this.first) {
       const waited = nowMs - this.startMs;
       return waited < 1000 ? '' : `${duration(waited / 1000)} so far`;
     }

@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { DataError } from '../errors.js';
+import { reportProgress } from '../progress.js';
 
 /** The longest record: about ten thousand pages of text. */
 export const MAX_RECORD_BYTES = 64 * 1024 * 1024;
@@ -59,20 +60,24 @@ async function checkHead(handle: FileHandle, file: string): Promise<void> {
  * @throws DataError when the file cannot be read, its gzip data are damaged, cut off, or expand beyond the limit
  */
 export async function* readBytes(file: string): AsyncGenerator<Buffer> {
-  const { handle } = await openData(file);
+  const { handle, bytes } = await openData(file);
   const source = handle.createReadStream({ start: 0, highWaterMark: CHUNK_BYTES });
   // Errors of either stream reach the reader of the last one; the callback only satisfies `pipeline`.
   const gunzip = file.endsWith('.gz')
     ? pipeline(source, createGunzip({ chunkSize: CHUNK_BYTES }), () => {})
     : null;
+  const report = (done: number): void =>
+    reportProgress({ phase: 'reading', subject: file, done, total: bytes, unit: 'bytes' });
   let total = 0;
   try {
     for await (const chunk of (gunzip ?? source) as Readable as AsyncIterable<Buffer>) {
       total += chunk.length;
       if (gunzip !== null && total > MAX_RECORD_BYTES + MAX_EXPANSION * gunzip.bytesWritten)
         throw expansionError(file);
+      report(source.bytesRead);
       yield chunk;
     }
+    report(bytes);
   } catch (cause) {
     if (cause instanceof DataError) throw cause;
     const damaged = String((cause as NodeJS.ErrnoException).code).startsWith('Z_');

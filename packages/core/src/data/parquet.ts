@@ -11,6 +11,7 @@ import { DEFAULT_PARSERS } from 'hyparquet/src/convert.js';
 import { flatten } from 'hyparquet/src/utils.js';
 import { runWithin } from '../bounded.js';
 import { DataError } from '../errors.js';
+import { reportProgress } from '../progress.js';
 import { openData } from './bytes.js';
 import { notUtf8, parseRecord } from './json-text.js';
 import type { SourceRecord } from './jsonl.js';
@@ -30,8 +31,10 @@ export async function* readParquet(file: string, columns: readonly string[]): As
     const metadata = await attempt(file, () => readMetadata(handle, fileBytes));
     const schema = await attempt(file, () => parquetSchema(metadata));
     const fields = fieldsOf(schema, columns, file);
+    const total = Number(metadata.num_rows);
     let rowStart = 0;
     for (const group of metadata.row_groups) {
+      reportProgress({ phase: 'reading', subject: file, done: rowStart, total, unit: 'rows' });
       const columnsOfGroup = await attempt(file, async () => {
         checkGroup(group, fileBytes);
         const values: (readonly [string, readonly unknown[]])[] = [];
@@ -49,6 +52,7 @@ export async function* readParquet(file: string, columns: readonly string[]): As
       }
       rowStart += Number(group.num_rows);
     }
+    reportProgress({ phase: 'reading', subject: file, done: total, total, unit: 'rows' });
   } finally {
     await handle.close();
   }

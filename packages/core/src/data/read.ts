@@ -1,6 +1,5 @@
 /** Preference pairs from files of any supported kind. */
 import { DataError } from '../errors.js';
-import { reportProgress } from '../progress.js';
 import { type DataFormat, FIELDS, parseRecord } from './formats.js';
 import { readJsonArray, readJsonLines, type SourceRecord } from './jsonl.js';
 import { readParquet } from './parquet.js';
@@ -34,7 +33,6 @@ export async function readPreferenceRows(
     reports.set(file, report);
     for await (const { row, value } of openRecords(file)) {
       report.rows++;
-      if (report.rows % 1000 === 0) reportRows(report, null);
       const parsed = parseRecord(format, value, { file, row }, equalAnswers);
       if ('skipped' in parsed) {
         const reason = parsed.skipped;
@@ -48,7 +46,6 @@ export async function readPreferenceRows(
       if (report.stoppedEarly) break;
     }
     if (report.used === 0) throw emptyError(report);
-    reportRows(report, report.rows);
     if (report.stoppedEarly) break;
   }
   return { rows, reports: [...reports.values()] };
@@ -62,10 +59,6 @@ const newReport = (file: string): ReadReport => ({
   skipped: {},
   examples: [],
 });
-
-function reportRows({ file, rows: done }: ReadReport, total: number | null): void {
-  reportProgress({ phase: 'reading', subject: file, done, total, unit: 'rows' });
-}
 
 function openRecords(file: string): AsyncIterable<SourceRecord> {
   if (/\.jsonl(\.gz)?$/.test(file)) return readJsonLines(file);
