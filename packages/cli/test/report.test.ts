@@ -38,6 +38,7 @@ const step = (number: number, totalSteps = 4): TrainEvent => ({
 const start = (totalSteps: number): TrainEvent => ({
   type: 'start',
   runFolder: 'run',
+  resume: false,
   resumedFromStep: null,
   trainPairs: 4,
   evalPairs: 0,

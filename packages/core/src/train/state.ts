@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { type Communicator, SOLO, type Tensor } from '@sralign/native';
 import { z } from 'zod';
-import type { SamplerState } from '../data/sampler.js';
+import { MAX_EPOCH, type SamplerState } from '../data/sampler.js';
 import { CheckpointError } from '../errors.js';
 import { type FileDigest, writeFileAtomic } from '../files.js';
 import { readJsonFile } from '../hf/folder.js';
@@ -56,7 +56,7 @@ export interface BestEvaluation {
 
 const stateSchema = z.strictObject({
   step: z.int().min(0),
-  sampler: z.strictObject({ epoch: z.int().min(0), position: z.int().min(0) }),
+  sampler: z.strictObject({ epoch: z.int().min(0).max(MAX_EPOCH), position: z.int().min(0) }),
   keepBest: z.string().nullable(),
   best: z.strictObject({ metric: z.string(), value: z.number(), step: z.int().min(1) }).nullable(),
   evaluationsSinceBest: z.int().min(0),
