@@ -10,8 +10,12 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { ModelError } from '../errors.js';
+import { isRecord } from '../hf/json.js';
+import { buildEngine, type Engine, vocabularyOf } from './engine/engine.js';
+import { withinLimits } from './engine/limits.js';
+import { readTokenizerSpec } from './engine/schema.js';
+import { readSpecialTokens, type SettingsFile, type SpecialTokens } from './special-tokens.js';
 
 export interface EncodeTextOptions {
   /** The text goes on from earlier tokens: no space is put in front of it. Default false. */
@@ -24,7 +28,11 @@ export interface DecodeOptions {
 }
 
 export interface Tokenizer {
-  /** Token ids of `text`; no special token is added. */
+  /**
+   * Token ids of `text`; no special token is added.
+   *
+   * @throws ModelError naming the file when a text has no tokens, or when a pattern of the tokenizer takes too long
+   */
   encode(text: string, options?: EncodeTextOptions): number[];
   /** Text of token ids, without any cleaning up; '' for none. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
@@ -46,7 +54,7 @@ export interface Tokenizer {
   readonly addedTokens: ReadonlyMap<number, string>;
   /** Ids that end a generation: EOS, and those that generation_config.json and config.json list. */
   readonly stopTokenIds: readonly number[];
-  /** sha256 of all that decides the ids: tokenizer.json, chat template, BOS and EOS. */
+  /** sha256 of all that decides the ids: tokenizer.json, added tokens, chat template, BOS and EOS. */
   readonly hash: string;
 }
 
@@ -55,13 +63,12 @@ export interface LoadTokenizerOptions {
   readonly now?: Date;
 }
 
-type Json = Record<string, unknown>;
-
 /**
  * Loads a tokenizer from a Hugging Face folder: tokenizer.json and, where present, tokenizer_config.json,
- * special_tokens_map.json, chat_template.jinja, generation_config.json and config.json.
+ * special_tokens_map.json, added_tokens.json, chat_template.jinja, generation_config.json and config.json.
  *
- * @throws ModelError naming the file that is missing or damaged, or when no EOS token can be found
+ * @throws ModelError naming the file that is missing or damaged and the field that is wrong or not supported, or when
+ *   no file defines the EOS token
  */
 export async function loadTokenizer(
   folder: string,
@@ -75,65 +82,50 @@ export async function loadTokenizer(
       hint: 'A tokenizer folder holds a tokenizer.json; model.tokenizer can name another folder.',
     });
   }
-  const tokenizerJson = parseObject(source, file);
-  const [config, specialTokensMap, generationConfig, modelConfig] = await Promise.all(
-    ['tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json', 'config.json'].map(
-      async name => {
-        const path = join(folder, name);
-        return parseObject((await readOptional(path)) ?? '{}', path);
-      },
-    ),
-  );
-  const settings = { ...specialTokensMap, ...withoutNulls(config!) };
-  const engine = build(tokenizerJson, settings, file);
-  const vocabulary = engine.get_vocab();
+  const json = parseObject(source, file);
+  const settingsFile = async (name: string): Promise<SettingsFile> => {
+    const path = join(folder, name);
+    return { file: path, content: parseObject((await readOptional(path)) ?? '{}', path) };
+  };
+  const [config, specialTokensMap, addedTokens, generationConfig, modelConfig] = (await Promise.all(
+    [
+      'tokenizer_config.json',
+      'special_tokens_map.json',
+      'added_tokens.json',
+      'generation_config.json',
+      'config.json',
+    ].map(settingsFile),
+  )) as [SettingsFile, SettingsFile, SettingsFile, SettingsFile, SettingsFile];
 
-  const specialTokens = readSpecialTokens(settings);
-  const eosTokenId =
-    vocabulary.get(specialTokens.eos_token ?? '') ??
-    allIds(generationConfig!.eos_token_id)[0] ??
-    allIds(modelConfig!.eos_token_id)[0] ??
-    engine.token_to_id('<|endoftext|>');
-  const eosToken = eosTokenId === undefined ? undefined : engine.id_to_token(eosTokenId);
-  if (eosTokenId === undefined || eosToken === undefined) {
-    throw new ModelError('The tokenizer has no end-of-sequence token.', {
-      file: folder,
-      hint: 'Set eos_token in tokenizer_config.json.',
-    });
-  }
-  specialTokens.eos_token = eosToken;
-
+  const { engine, special } = built(file, () => {
+    const spec = readTokenizerSpec(json, file);
+    const vocabulary = vocabularyOf(spec.model);
+    const tokenizer = { file, spec, vocabulary };
+    const special = readSpecialTokens({ tokenizer, config, specialTokensMap, addedTokens });
+    const engine = buildEngine(spec, vocabulary, special.added, file);
+    return { special, engine: withinLimits(engine, spec, file) };
+  });
+  const listedEos = [generationConfig, modelConfig].flatMap(({ content }) => allIds(content.eos_token_id));
+  const eosTokenId = findEos(engine, special, listedEos, folder);
+  const bosTokenId = findBos(engine, special, config.file);
   const templateFile = join(folder, 'chat_template.jinja');
   const ownTemplate = await readOptional(templateFile);
-  const chatTemplate = ownTemplate ?? defaultTemplate(settings);
-  const chatTemplateFile = ownTemplate === null ? join(folder, 'tokenizer_config.json') : templateFile;
-  const bosTokenId = findBos(engine, settings.add_bos_token, vocabulary.get(specialTokens.bos_token ?? ''));
+  const chatTemplate = ownTemplate ?? defaultTemplate(special.settings);
+  const chatTemplateFile = ownTemplate === null ? config.file : templateFile;
   const hash = createHash('sha256').update(source);
-  hash.update(JSON.stringify([chatTemplate, bosTokenId, eosTokenId]));
-
-  const continuationJson = withoutPrefixSpace(tokenizerJson);
-  const continuation = continuationJson === null ? engine : build(continuationJson, settings, file);
+  hash.update(JSON.stringify([special.added, chatTemplate, bosTokenId, eosTokenId]));
   return {
-    encode: (text, { continues = false } = {}) =>
-      continues && continuation !== engine
-        ? encodeContinuation(engine, continuation, text)
-        : encodeText(engine, text),
-    decode: (ids, options = {}) => decodeIds(engine, ids, options),
+    encode: (text, { continues = false } = {}) => engine.encode(text, continues),
+    decode: (ids, { skipSpecialTokens = false } = {}) => engine.decode(ids, skipSpecialTokens),
     bosTokenId,
     eosTokenId,
-    vocabularySize: 1 + [...vocabulary.values()].reduce((largest, id) => Math.max(largest, id), -1),
+    vocabularySize: 1 + engine.largestId,
     chatTemplate,
     chatTemplateFile: chatTemplate === null ? null : chatTemplateFile,
     now,
-    specialTokens,
-    addedTokens: new Map([...engine.get_added_tokens_decoder()].map(([id, { content }]) => [id, content])),
-    stopTokenIds: [
-      ...new Set([
-        eosTokenId,
-        ...allIds(generationConfig!.eos_token_id),
-        ...allIds(modelConfig!.eos_token_id),
-      ]),
-    ],
+    specialTokens: { ...special.named, eos_token: engine.tokenOf(eosTokenId)! },
+    addedTokens: new Map(special.added.map(({ id, content }) => [id, content])),
+    stopTokenIds: [...new Set([eosTokenId, ...listedEos])],
     hash: hash.digest('hex'),
   };
 }
@@ -144,128 +136,97 @@ export function encodeWithoutBos(tokenizer: Tokenizer, text: string): number[] {
   return ids[0] === tokenizer.bosTokenId ? ids.slice(1) : ids;
 }
 
-function encodeText(engine: HuggingFaceTokenizer, text: string): number[] {
-  const { ids, tokens } = engine.encode(text, { add_special_tokens: false });
-  const unknown = ids.indexOf(undefined as unknown as number);
-  if (unknown !== -1) {
-    throw new ModelError(`The tokenizer has no token for ${JSON.stringify(tokens[unknown])}.`);
-  }
-  return ids;
-}
-
-/** As `encodeText`, but without a space in front of what stands before the first added token. */
-function encodeContinuation(
-  engine: HuggingFaceTokenizer,
-  continuation: HuggingFaceTokenizer,
-  text: string,
-): number[] {
-  const ids = encodeText(continuation, text);
-  const added = engine.get_added_tokens_decoder();
-  const first = ids.findIndex(id => added.has(id));
-  if (first === -1) return ids;
-  const usual = encodeText(engine, text);
-  return [...ids.slice(0, first), ...usual.slice(usual.findIndex(id => added.has(id)))];
-}
-
-function decodeIds(engine: HuggingFaceTokenizer, ids: readonly number[], options: DecodeOptions): string {
-  // The package refuses to decode nothing, and tidies spaces unless told not to.
-  if (ids.length === 0) return '';
-  return engine.decode([...ids], {
-    skip_special_tokens: options.skipSpecialTokens ?? false,
-    clean_up_tokenization_spaces: false,
-  });
-}
-
-function build(tokenizerJson: Json, settings: Json, file: string): HuggingFaceTokenizer {
+/** What a tokenizer.json can still do to a program that has checked it, such as nesting a thousand levels deep. */
+function built<T>(file: string, build: () => T): T {
   try {
-    return new HuggingFaceTokenizer(tokenizerJson, settings);
+    return build();
   } catch (cause) {
+    if (cause instanceof ModelError) throw cause;
     throw new ModelError(`This is not a tokenizer that can be used (${(cause as Error).message}).`, {
       file,
+      hint: 'Use the files that belong to the model.',
       cause,
     });
   }
 }
 
-/** The same tokenizer, putting no space in front of a text; null when it puts none anyway. */
-function withoutPrefixSpace(tokenizerJson: Json): Json | null {
-  let changed = false;
-  const strip = (part: unknown): unknown => {
-    if (typeof part !== 'object' || part === null) return part;
-    const { type, normalizers, pretokenizers, ...rest } = part as Json & { type?: string };
-    const children = (list: unknown): unknown[] =>
-      (list as unknown[]).map(strip).filter(child => child !== null);
-    if (type === 'Sequence' && normalizers !== undefined) {
-      return { ...rest, type, normalizers: children(normalizers) };
-    }
-    if (type === 'Sequence' && pretokenizers !== undefined) {
-      return { ...rest, type, pretokenizers: children(pretokenizers) };
-    }
-    if (type === 'Prepend') {
-      changed = true;
-      return null;
-    }
-    if (type === 'Metaspace' && rest.prepend_scheme !== 'never') {
-      changed = true;
-      return { ...rest, type, prepend_scheme: 'never' };
-    }
-    if (type === 'ByteLevel' && rest.add_prefix_space === true) {
-      changed = true;
-      return { ...rest, type, add_prefix_space: false };
-    }
-    return part;
-  };
-  const normalizer = strip(tokenizerJson.normalizer);
-  const preTokenizer = strip(tokenizerJson.pre_tokenizer);
-  return changed ? { ...tokenizerJson, normalizer, pre_tokenizer: preTokenizer } : null;
+/** The named EOS; where none is named, that of the generation or model settings, or GPT-2's. */
+function findEos(
+  engine: Engine,
+  { named, undefinedRoles }: SpecialTokens,
+  listed: readonly number[],
+  folder: string,
+): number {
+  if (undefinedRoles.has('eos_token')) {
+    throw new ModelError(
+      `The tokenizer's eos_token is ${JSON.stringify(named.eos_token)}, which none of its files defines.`,
+      {
+        file: folder,
+        field: 'eos_token',
+        hint: 'Correct eos_token in tokenizer_config.json and special_tokens_map.json, or add the token to tokenizer.json.',
+      },
+    );
+  }
+  const id =
+    named.eos_token === undefined
+      ? (listed[0] ?? engine.idOf('<|endoftext|>'))
+      : engine.idOf(named.eos_token);
+  if (id === undefined || engine.tokenOf(id) === undefined) {
+    throw new ModelError('The tokenizer has no end-of-sequence token.', {
+      file: folder,
+      hint: 'Set eos_token in tokenizer_config.json.',
+    });
+  }
+  return id;
 }
 
 /** BOS, when `add_bos_token` asks for it or, where that is not said, when the post-processor adds it. */
-function findBos(engine: HuggingFaceTokenizer, addBos: unknown, bos: number | undefined): number | null {
-  if (bos === undefined || addBos === false) return null;
-  if (addBos === true) return bos;
-  return engine.encode('a', { add_special_tokens: true }).ids[0] === bos ? bos : null;
+function findBos(
+  engine: Engine,
+  { named, undefinedRoles, settings }: SpecialTokens,
+  file: string,
+): number | null {
+  const bos = named.bos_token === undefined ? undefined : engine.idOf(named.bos_token);
+  const adds = settings.add_bos_token ?? engine.prefixIds[0] === bos;
+  if (bos === undefined || adds !== true) return null;
+  if (undefinedRoles.has('bos_token')) {
+    throw new ModelError(
+      `The tokenizer's bos_token is ${JSON.stringify(named.bos_token)}, which none of its files defines.`,
+      { file, field: 'bos_token', hint: 'Correct it, or set add_bos_token to false.' },
+    );
+  }
+  return bos;
 }
 
 /** A template is a text, or a list of named ones of which "default" is ours. */
-function defaultTemplate(settings: Json): string | null {
+function defaultTemplate(settings: Record<string, unknown>): string | null {
   const template = settings.chat_template;
   if (typeof template === 'string') return template;
   if (!Array.isArray(template)) return null;
-  const named = (template as { name?: string; template?: string }[]).find(({ name }) => name === 'default');
-  return named?.template ?? null;
-}
-
-/** bos_token, eos_token, unk_token, pad_token, ...: each a text or {content}. */
-function readSpecialTokens(settings: Json): Record<string, string> {
-  const tokens: Record<string, string> = {};
-  for (const [name, value] of Object.entries(settings)) {
-    if (!name.endsWith('_token')) continue;
-    const content = typeof value === 'string' ? value : (value as { content?: unknown } | null)?.content;
-    if (typeof content === 'string') tokens[name] = content;
-  }
-  return tokens;
+  const named = template.find(entry => isRecord(entry) && entry.name === 'default') as
+    | Record<string, unknown>
+    | undefined;
+  return typeof named?.template === 'string' ? named.template : null;
 }
 
 /** eos_token_id is one id, a list of them, or null. */
 const allIds = (value: unknown): number[] => [value].flat().filter(id => typeof id === 'number');
 
-const withoutNulls = (json: Json): Json =>
-  Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null));
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true });
 
 async function readOptional(file: string): Promise<string | null> {
   try {
-    return await readFile(file, 'utf8');
+    return strictUtf8.decode(await readFile(file));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new ModelError(`The file cannot be read (${(cause as Error).message}).`, { file, cause });
   }
 }
 
-function parseObject(source: string, file: string): Json {
+function parseObject(source: string, file: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(source);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
+    if (isRecord(value)) return value;
   } catch (cause) {
     throw new ModelError(`This is not valid JSON (${(cause as Error).message}).`, { file, cause });
   }

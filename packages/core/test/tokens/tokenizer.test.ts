@@ -32,6 +32,7 @@ describe('loadTokenizer', () => {
 
   it('takes EOS from tokenizer_config.json, else from generation_config.json', async () => {
     const folder = await storiesWith({ eos_token: { content: '<unk>' } });
+    await rm(join(folder, 'special_tokens_map.json'));
     expect((await loadTokenizer(folder)).eosTokenId).toBe(0);
     const bare = await storiesWith({ eos_token: null });
     await rm(join(bare, 'special_tokens_map.json'));
@@ -83,7 +84,11 @@ describe('loadTokenizer', () => {
     await writeFile(file, '[]');
     await expect(loadTokenizer(folder)).rejects.toThrow(`${file}: Expected a JSON object.`);
     await writeFile(file, '{"model": {}}');
-    await expect(loadTokenizer(folder)).rejects.toThrow(`${file}: This is not a tokenizer`);
+    await expect(loadTokenizer(folder)).rejects.toThrow(
+      `${file}, field "model.type": This tokenizer uses a component without a type, which is not supported.`,
+    );
+    await writeFile(file, Buffer.from([0x7b, 0xe9, 0x7d]));
+    await expect(loadTokenizer(folder)).rejects.toThrow(`${file}: The file cannot be read`);
     await cp(STORIES, folder, { recursive: true });
     await writeFile(join(folder, 'tokenizer_config.json'), 'x');
     await expect(loadTokenizer(folder)).rejects.toThrow('tokenizer_config.json: This is not valid JSON');
