@@ -1050,6 +1050,21 @@ range(0) or 'x'
 {} and 1
 none and 1
 '0' and 1
+'x' % [1]
+'x' % {'a': 1}
+'%s' % [1, 2]
+'x' % range(3)
+'{:^5}|{:^6}'.format('ab', 'abc')
+'abc'.center(6)
+(2)[:1]
+none[1:]
+record[:1]
+text['a':]
+{'a': 1}|truncate
+'abc'|safe(1)
+words|sort(none)
+2|int(base='')
+'<b>'|safe ~ '<' ~ 1
 """.strip("\n").split("\n")
 
 # Whole templates.
@@ -1148,6 +1163,12 @@ TEMPLATES = [
     "{% set messages = messages[1:] %}{{ messages | length }}",
     "{% for i in [1] %}{% set text = 'in' %}{{ text }}{% endfor %}{{ text }}",
     "{{ text }}{% set text = 'later' %}{{ text }}",
+    "{% set in = 'a' %}{{ in }}",
+    "{% set if = 'a' %}{{ if }}",
+    "x{#",
+    "x{% raw %}",
+    "x{%",
+    "x{{",
     "{% set true = 1 %}",
     "{% set 1 = 1 %}",
     "{% with a = 1, b = 2 %}{{ a }}{{ b }}{% endwith %}[{{ a }}]",

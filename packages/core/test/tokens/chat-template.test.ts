@@ -5,7 +5,7 @@ import { DataError, ModelError } from '../../src/errors.js';
 import { renderChat } from '../../src/tokens/chat-template.js';
 import { UnsupportedConstruct } from '../../src/tokens/jinja/errors.js';
 import { JinjaTemplate } from '../../src/tokens/jinja/template.js';
-import { loadTokenizer } from '../../src/tokens/tokenizer.js';
+import { encodeWithoutBos, loadTokenizer } from '../../src/tokens/tokenizer.js';
 import { CHAT_TEMPLATE, storiesWith } from './fixtures.js';
 
 interface Corpus {
@@ -68,6 +68,10 @@ describe('templates', () => {
       {
         "a format inside a format": 1,
         "a power of floats that is not a whole number": 1,
+        "a slice by a str": 2,
+        "a slice of a NoneType": 1,
+        "a slice of a dict": 1,
+        "a slice of a int": 1,
         "printing a function": 4,
         "printing a generator": 5,
         "the attribute .real of a int": 1,
@@ -113,6 +117,36 @@ describe('renderChat', () => {
     expect(render("{{ strftime_now('%d %b %Y') }}")).toBe('09 Jul 2024');
     const folder = await storiesWith({ chat_template: "{{ strftime_now('%H:%M') }}" });
     expect(renderChat(await loadTokenizer(folder, { now: NOW }), messages, true)).toBe('05:07');
+  });
+
+  it('reads line ends as jinja2 does, so that a template saved on Windows gives the same tokens', async () => {
+    const lines = [
+      '{%- for m in messages -%}',
+      "{{ '[' + m['role'] + ']' }}",
+      "{{ m['content'] + eos_token }}",
+      '{% endfor -%}',
+      '{%- if add_generation_prompt -%}',
+      "{{ '[assistant]' }}",
+      '{% endif -%}',
+      '',
+    ];
+    const turns = [
+      { role: 'user', content: 'A cat' },
+      { role: 'assistant', content: 'Yes' },
+      { role: 'user', content: 'A dog' },
+    ] as const;
+    for (const end of ['\n', '\r\n']) {
+      const tokenizer = await loadTokenizer(await storiesWith({ chat_template: lines.join(end) }));
+      // 51 with BOS; the template with \r left in it gave 58.
+      expect(encodeWithoutBos(tokenizer, renderChat(tokenizer, turns, true))).toHaveLength(50);
+    }
+  });
+
+  it('strips what it is told to: the indentation of code stays', () => {
+    const template = "{{ messages[1].content.split('</think>')[-1].lstrip('\\n') }}";
+    const code = '    for i in range(3):\n        print(i)';
+    const answered = [messages[0], { role: 'user' as const, content: `<think>x</think>\n\n${code}` }];
+    expect(renderChat(chat(template), answered, false)).toBe(code);
   });
 
   it('says what is wrong, and with which template', () => {

@@ -52,3 +52,8 @@ export function integerArgument(name: string, value: Value, initial?: number): n
     throw new UnsupportedConstruct(`${name} with a number beyond 2^31`);
   return Number(value);
 }
+
+/** A flag of Python's own functions, which take no other types for it; off where it was left out. */
+export function flagArgument(name: string, value: Value): boolean {
+  return integerArgument(name, value, 0) !== 0;
+}

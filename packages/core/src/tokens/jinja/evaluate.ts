@@ -2,7 +2,7 @@
 import { attributeOf, itemOf } from './attributes.js';
 import { spend, spendOnNewText } from './budget.js';
 import { compare } from './compare.js';
-import { TemplateFailure } from './errors.js';
+import { TemplateFailure, UnsupportedConstruct } from './errors.js';
 import { applyFilter } from './filters.js';
 import { binary, sign } from './operators.js';
 import { textOf } from './printing.js';
@@ -135,9 +135,10 @@ function slice(object: Value, bounds: Slice, scope: Scope): Value {
     const value = bound === null ? null : evaluate(bound, scope);
     if (typeof value === 'boolean') return BigInt(value);
     if (value === null || typeof value === 'bigint') return value;
-    throw new TemplateFailure('slice indices must be integers or None');
+    throw new UnsupportedConstruct(`a slice by a ${typeName(value)}`);
   });
   const part = sliceOf(object, { start: start!, stop: stop!, step: step! });
-  if (part === undefined) throw new TemplateFailure(`'${typeName(object)}' object is not subscriptable`);
+  // jinja2 fails or gives undefined, depending on whether the compiler sees that the object is a constant.
+  if (part === undefined) throw new UnsupportedConstruct(`a slice of a ${typeName(object)}`);
   return part;
 }

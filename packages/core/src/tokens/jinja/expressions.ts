@@ -44,10 +44,10 @@ export class ExpressionParser {
   }
 
   /** What {% set %}, {% for %} and {% with %} assign to. */
-  target({ members = false } = {}): Target {
+  target({ members = false, end = '' } = {}): Target {
     const items: Target[] = [];
     let commas = false;
-    while (!this.endsTuple('in') && !this.is('operator', '=')) {
+    while (!this.endsTuple(end) && !this.is('operator', '=')) {
       items.push(this.singleTarget(members));
       if (!this.skip('operator', ',')) break;
       commas = true;

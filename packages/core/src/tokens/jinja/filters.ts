@@ -29,6 +29,14 @@ import {
 
 type Filter = (value: Value, args: Arguments) => Value;
 
+/** A filter without arguments. */
+function plainFilter(name: string, apply: (value: Value) => Value): Filter {
+  return (value, args) => {
+    bind(name, args, []);
+    return apply(value);
+  };
+}
+
 /** Text to text; what was Markup stays so. */
 function textFilter(name: string, apply: (text: string) => string): Filter {
   return (value, args) => {
@@ -87,20 +95,21 @@ function indent(value: Value, args: Arguments): Value {
 }
 
 function truncate(value: Value, args: Arguments): Value {
-  const [length, killWords, end, leeway] = bind('truncate', args, [
+  const [limit, killWords, end, leeway] = bind('truncate', args, [
     'length?',
     'killwords?',
     'end?',
     'leeway?',
   ]);
-  const text = textArgument('truncate', value);
-  const most = integerArgument('truncate', length, 255);
+  const most = integerArgument('truncate', limit, 255);
   const mark = end === undefined ? '...' : textArgument('truncate', end);
   const slack = leeway == null ? 5 : integerArgument('truncate', leeway);
   const markLength = textLength(mark);
   if (most < markLength || slack < 0)
     throw new TemplateFailure(`expected length >= ${markLength}, got ${most}`);
-  if (textLength(text) <= most + slack) return text;
+  const length = lengthOf(value);
+  if (length !== undefined && length <= most + slack) return value;
+  const text = textArgument('truncate', value);
   const head = sliceOf(text, { start: null, stop: BigInt(most - markLength), step: null }) as string;
   if (killWords !== undefined && isTrue(killWords)) return head + mark;
   const space = head.lastIndexOf(' ');
@@ -125,17 +134,19 @@ function toJson(value: Value, args: Arguments): Value {
   const names = ['ensure_ascii?', 'indent?', 'separators?', 'sort_keys?'];
   const [ensureAscii, indentation, separators, sortKeys] = bind('tojson', args, names);
   const margin =
-    indentation == null
-      ? null
-      : typeof indentation === 'string'
-        ? indentation
-        : ' '.repeat(Math.max(0, integerArgument('tojson', indentation)));
+    indentation == null ? null : typeof indentation === 'string' ? indentation : jsonMargin(indentation);
   return jsonText(value, {
     ensureAscii: ensureAscii !== undefined && isTrue(ensureAscii),
     indent: margin,
     separators: jsonSeparators(separators) ?? [margin === null ? ', ' : ',', ': '],
     sortKeys: sortKeys !== undefined && isTrue(sortKeys),
   });
+}
+
+function jsonMargin(indentation: Value): string {
+  if (typeof indentation !== 'bigint')
+    throw new UnsupportedConstruct(`|tojson(indent=...) of a ${typeName(indentation)}`);
+  return ' '.repeat(Math.max(0, integerArgument('tojson', indentation)));
 }
 
 function jsonSeparators(value: Value): [string, string] | null {
@@ -195,7 +206,9 @@ function format(value: Value, args: Arguments): Value {
 function withInitial(name: 'int' | 'float'): Filter {
   return (value, args) => {
     const [initial, base] = bind(name, args, name === 'int' ? ['default?', 'base?'] : ['default?']);
-    const result = name === 'int' ? toInteger(value, integerArgument('int', base, 10)) : toFloat(value);
+    const isText = typeof value === 'string' || value instanceof Markup;
+    const result =
+      name === 'int' ? toInteger(value, isText ? integerArgument('int', base, 10) : 10) : toFloat(value);
     if (result !== undefined) return result;
     return initial === undefined ? (name === 'int' ? 0n : 0) : initial;
   };
@@ -216,10 +229,10 @@ const VALUE_FILTERS: readonly (readonly [string, Filter])[] = [
   ['count', length],
   ['d', orDefault],
   ['default', orDefault],
-  ['e', value => new Markup(escapeHtml(value))],
-  ['escape', value => new Markup(escapeHtml(value))],
+  ['e', plainFilter('escape', value => new Markup(escapeHtml(value)))],
+  ['escape', plainFilter('escape', value => new Markup(escapeHtml(value)))],
   ['float', withInitial('float')],
-  ['forceescape', value => new Markup(escapeHtml(textOf(value)))],
+  ['forceescape', plainFilter('forceescape', value => new Markup(escapeHtml(textOf(value))))],
   ['format', format],
   ['indent', indent],
   ['int', withInitial('int')],
@@ -227,8 +240,8 @@ const VALUE_FILTERS: readonly (readonly [string, Filter])[] = [
   ['lower', textFilter('lower', text => text.toLowerCase())],
   ['replace', replace],
   ['round', round],
-  ['safe', value => new Markup(textOf(value))],
-  ['string', value => (value instanceof Markup ? value : textOf(value))],
+  ['safe', plainFilter('safe', value => new Markup(textOf(value)))],
+  ['string', plainFilter('string', value => (value instanceof Markup ? value : textOf(value)))],
   ['title', titleWords],
   ['tojson', toJson],
   ['trim', trim],

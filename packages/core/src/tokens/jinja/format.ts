@@ -5,7 +5,17 @@ import { TemplateFailure, UnsupportedConstruct } from './errors.js';
 import { exponentText, fixedDigits, floatText, significantDigits } from './numbers.js';
 import { representation, textOf } from './printing.js';
 import { padText } from './text.js';
-import { type Arguments, Dict, failIfUndefined, Tuple, textLength, typeName, type Value } from './values.js';
+import {
+  type Arguments,
+  Dict,
+  failIfUndefined,
+  Range,
+  Tuple,
+  textLength,
+  typeName,
+  Undefined,
+  type Value,
+} from './values.js';
 
 const CONVERSION = /%(?:\(([^)]*)\))?([-+ #0]*)(\*|\d+)?(?:\.(\*|\d*))?[hlL]?([\s\S])/g;
 
@@ -32,7 +42,10 @@ export function formatPercent(format: string, values: Value): string {
     }
     return convert(value, { flags, width: size(width), precision: precision && size(precision), type });
   });
-  if (used < items.length && mapping === null) {
+  // What can be subscribed, tuples and text aside, counts as a mapping, of which not all must be used.
+  const isMapping =
+    mapping !== null || Array.isArray(values) || values instanceof Range || values instanceof Undefined;
+  if (used < items.length && !isMapping) {
     throw new TemplateFailure('not all arguments converted during string formatting');
   }
   spendOnNewText(text.length);

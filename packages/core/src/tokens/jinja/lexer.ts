@@ -87,7 +87,10 @@ class Lexer {
     this.advance(start + begin[0].length);
     RAW_END.lastIndex = this.position;
     const end = RAW_END.exec(this.source);
-    if (end === null) this.fail('Missing end of raw directive');
+    if (end === null) {
+      this.endEarly('raw directive');
+      return;
+    }
     this.readText(end.index, end[1]!, true);
     this.advance(end.index + end[0].length);
   }
@@ -99,7 +102,10 @@ class Lexer {
     if (opening === '{#') {
       COMMENT_END.lastIndex = this.position;
       const end = COMMENT_END.exec(this.source);
-      if (end === null) this.fail('Missing end of comment tag');
+      if (end === null) {
+        this.endEarly('comment tag');
+        return;
+      }
       this.advance(end.index + end[0].length);
     } else if (opening === '{%') {
       this.emit('block-begin', '');
@@ -108,6 +114,11 @@ class Lexer {
       this.emit('output-begin', '');
       this.readCode(OUTPUT_END, 'output-end');
     }
+  }
+
+  /** jinja2 does not miss the end of what opens at the very end of the template. */
+  private endEarly(what: string): void {
+    if (this.position < this.source.length) this.fail(`Missing end of ${what}`);
   }
 
   /** The text up to a tag, without the white space that the tag's sign, or lstrip_blocks, takes away. */

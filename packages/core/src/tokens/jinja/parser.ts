@@ -104,7 +104,7 @@ class StatementParser {
 
   private forLoop(): Statement {
     const { tokens } = this;
-    const target = tokens.target();
+    const target = tokens.target({ end: 'in' });
     tokens.expect('name', 'in');
     const iterable = tokens.tuple({ conditional: false, end: 'recursive' });
     const condition = tokens.skip('name', 'if') ? tokens.expression() : null;

@@ -1,5 +1,5 @@
 /** The filters of jinja2 that walk over many values. */
-import { bind, integerArgument, textArgument } from './arguments.js';
+import { bind, flagArgument as flag, integerArgument, textArgument } from './arguments.js';
 import { itemOf } from './attributes.js';
 import { spendOnItems, spendOnNewItems } from './budget.js';
 import { TemplateFailure } from './errors.js';
@@ -77,7 +77,7 @@ function sort(value: Value, args: Arguments): Value {
   ]);
   const paths: Value[] = typeof attribute === 'string' ? attribute.split(',') : [attribute];
   const keys = paths.map(path => keyGetter(path, caseSensitive));
-  return sorted(listOf(value), item => keys.map(key => key(item)), isOn(reverse));
+  return sorted(listOf(value), item => keys.map(key => key(item)), flag('sort', reverse));
 }
 
 function dictSort(value: Value, args: Arguments): Value {
@@ -90,7 +90,7 @@ function dictSort(value: Value, args: Arguments): Value {
     const part = (pair as Tuple).items[position];
     return isOn(caseSensitive) ? part : ignoringCase(part);
   };
-  return sorted(items, key, isOn(reverse));
+  return sorted(items, key, flag('dictsort', reverse));
 }
 
 function dictOf(value: Value): [Value, Value][] {

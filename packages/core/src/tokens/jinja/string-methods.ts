@@ -1,5 +1,5 @@
 /** The methods of Python's str. */
-import { bind, integerArgument, textArgument } from './arguments.js';
+import { bind, flagArgument, integerArgument, textArgument } from './arguments.js';
 import { spendOnNewItems, spendOnNewText, spendOnText } from './budget.js';
 import { capitalize, foldCase, isLower, isTitle, isUpper, swapCase, title } from './casing.js';
 import { TemplateFailure, UnsupportedConstruct } from './errors.js';
@@ -277,7 +277,7 @@ function replace(text: string, args: Arguments): Value {
 
 function splitLinesMethod(text: string, args: Arguments): Value {
   const [keepEnds] = bind('splitlines', args, ['keepends?']);
-  return splitLines(text, keepEnds === true || (typeof keepEnds === 'bigint' && keepEnds !== 0n));
+  return splitLines(text, flagArgument('splitlines', keepEnds));
 }
 
 const REFUSED_METHODS: ReadonlySet<string> = new Set(['encode', 'format_map', 'maketrans', 'translate']);
