@@ -3,6 +3,7 @@ import { spend, spendOnNewText } from './budget.js';
 import { TemplateFailure } from './errors.js';
 import { call, type Evaluate, evaluate, evaluateArguments } from './evaluate.js';
 import { applyFilter } from './filters.js';
+import { namesUnsetAtStart } from './frames.js';
 import { Loop } from './loop.js';
 import { textOf } from './printing.js';
 import { Scope } from './scope.js';
@@ -35,11 +36,22 @@ class Output {
   }
 }
 
-/** The text that the statements write. */
-export function render(statements: readonly Statement[], scope: Scope): string {
+/** The text that a template writes. */
+export function renderTemplate(statements: readonly Statement[], variables: Scope): string {
+  return render(statements, blockScope(statements, variables));
+}
+
+function render(statements: readonly Statement[], scope: Scope): string {
   const output = new Output();
   run(statements, scope, output);
   return output.text;
+}
+
+/** A scope in which the names that the block sets first are there, and undefined. */
+function blockScope(body: readonly Statement[], parent: Scope): Scope {
+  const scope = new Scope(parent);
+  for (const name of namesUnsetAtStart(body)) scope.set(name, new Undefined(`'${name}' is undefined`));
+  return scope;
 }
 
 function run(statements: readonly Statement[], scope: Scope, output: Output): Signal {
@@ -70,7 +82,7 @@ function step(statement: Statement, scope: Scope, output: Output): Signal {
       return 'next';
     case 'set-block': {
       const inner = new Output();
-      const innerScope = new Scope(scope);
+      const innerScope = blockScope(statement.body, scope);
       const signal = run(statement.body, innerScope, inner);
       if (signal !== 'next') return signal;
       assign(statement.target, filtered(statement.filter, inner.text, innerScope), scope);
@@ -78,14 +90,14 @@ function step(statement: Statement, scope: Scope, output: Output): Signal {
     }
     case 'filter-block': {
       const inner = new Output();
-      const innerScope = new Scope(scope);
+      const innerScope = blockScope(statement.body, scope);
       const signal = run(statement.body, innerScope, inner);
       if (signal !== 'next') return signal;
       output.write(textOf(filtered(statement.filter, inner.text, innerScope)));
       return 'next';
     }
     case 'with': {
-      const inner = new Scope(scope);
+      const inner = blockScope(statement.body, scope);
       const values = statement.assignments.map(
         ([target, value]) => [target, evaluate(value, scope)] as const,
       );
@@ -103,7 +115,7 @@ function step(statement: Statement, scope: Scope, output: Output): Signal {
       return 'next';
     }
     case 'generation':
-      run(statement.body, new Scope(scope), output);
+      run(statement.body, blockScope(statement.body, scope), output);
       return 'next';
     case 'break':
     case 'continue':
@@ -137,7 +149,7 @@ function runFor(statement: For, scope: Scope, output: Output, items?: Value, dep
   let completed = false;
   for (let item = loop.next(); item !== undefined; item = loop.next()) {
     spend(ITERATION_STEPS);
-    const inner = new Scope(scope);
+    const inner = blockScope(statement.body, scope);
     inner.set('loop', loop);
     assign(target, item, inner);
     const signal = run(statement.body, inner, output);
@@ -145,7 +157,7 @@ function runFor(statement: For, scope: Scope, output: Output, items?: Value, dep
     // As in jinja2, {% else %} also runs when every iteration was left early.
     if (signal === 'next') completed = true;
   }
-  return completed ? 'next' : run(statement.otherwise, new Scope(scope), output);
+  return completed ? 'next' : run(statement.otherwise, blockScope(statement.otherwise, scope), output);
 }
 
 function* keepWhere(
@@ -186,7 +198,7 @@ class Macro extends Callable {
 
   constructor(name: string, macro: MacroBody, scope: Scope) {
     super(name, args => {
-      const inner = new Scope(scope);
+      const inner = blockScope(macro.body, scope);
       bindMacro(name, macro, args, inner);
       return render(macro.body, inner);
     });

@@ -1,6 +1,7 @@
 /** Template source to statements. */
 import { TemplateSyntaxError, UnsupportedConstruct } from './errors.js';
 import { ExpressionParser } from './expressions.js';
+import { analyseBlocks } from './frames.js';
 import { tokenize } from './lexer.js';
 import { type MacroBody, namesRead, type Signature, type Statement } from './tree.js';
 
@@ -19,7 +20,9 @@ const REFUSED_TAGS: ReadonlySet<string> = new Set([
  */
 export function parseTemplate(source: string): readonly Statement[] {
   try {
-    return new StatementParser(new ExpressionParser(tokenize(source))).template();
+    const template = new StatementParser(new ExpressionParser(tokenize(source))).template();
+    analyseBlocks(template);
+    return template;
   } catch (cause) {
     if (cause instanceof RangeError) throw new TemplateSyntaxError('it is nested too deeply', { cause });
     throw cause;

@@ -6,7 +6,7 @@
 import { withBudget } from './budget.js';
 import { BudgetExceeded } from './errors.js';
 import { globalScope } from './globals.js';
-import { render } from './interpreter.js';
+import { renderTemplate } from './interpreter.js';
 import { parseTemplate } from './parser.js';
 import { Scope } from './scope.js';
 import type { Statement } from './tree.js';
@@ -29,7 +29,7 @@ export class JinjaTemplate {
     const scope = new Scope(globalScope(now));
     for (const [name, value] of Object.entries(variables)) scope.set(name, fromJavaScript(value));
     try {
-      return withBudget(charactersOf(variables), () => render(this.statements, scope));
+      return withBudget(charactersOf(variables), () => renderTemplate(this.statements, scope));
     } catch (cause) {
       // The stack, or the longest text that JavaScript has, is a limit too.
       if (cause instanceof RangeError) throw new BudgetExceeded('it goes too deep', { cause });
