@@ -246,7 +246,7 @@ describe('sralign launch', () => {
     it('says once that a training thread has run out of memory', async () => {
       vi.stubEnv('NODE_OPTIONS', '--max-old-space-size=20');
       using folder = new TemporaryFolder();
-      const { code, stderr } = await train(tinyConfig(folder), []);
+      const { code, stderr } = await train(tinyConfig(folder), ['--set', 'data.maxTrainPairs=null']);
       const failures = lines(stderr).filter(line => line.startsWith('sralign: '));
       expect(failures).toEqual([
         expect.stringMatching(/^sralign: rank [01] on .*memory that JavaScript may have/),
