@@ -24,4 +24,4 @@ for (let step = 1; step <= 5; step++) {
   const { margin, ...metrics } = await trainer.step(pairs, 2e-5);
   console.log(`step ${step}  loss ${metrics.loss.toFixed(4)}  margin ${margin.toFixed(3)}`);
 }
-await sralign.saveModel(model, config.output.folder, folder);
+await sralign.saveModel(model, config.output.folder, await sralign.readCompanions(folder));

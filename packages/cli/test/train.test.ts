@@ -1,8 +1,8 @@
 /** Training from the command line: a run, its folder, stopping and going on. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { lines, sralign, TemporaryFolder } from './run.js';
+import { lines, MAIN, MODEL, ROOT, runCommand, sralign, TemporaryFolder } from './run.js';
 import { tinyConfig } from './tiny.js';
 
 const metricsOf = (run: string): Record<string, number>[] =>
@@ -55,6 +55,39 @@ describe('sralign train', () => {
     ]);
     expect(written).toMatchObject({ code: 0, stderr: '' });
     expect(written.stdout).toMatch(/^Once upon.+\n$/s);
+  });
+
+  it('ends with all its files though the folder of the model is deleted after the first step', async () => {
+    using folder = new TemporaryFolder();
+    const model = folder.join('model');
+    cpSync(MODEL, model, { recursive: true });
+    const args = ['--set', `model.path=${model}`, '--set', 'training.maxSteps=12'];
+    const { code, stderr } = await sralign(['train', tinyConfig(folder), ...args], undefined, child =>
+      child.stderr!.on('data', (text: string) => {
+        if (text.includes('step 1/')) rmSync(model, { recursive: true, force: true });
+      }),
+    );
+    expect(stderr).toContain('step 12/12');
+    expect(code).toBe(0);
+    const companions = readdirSync(MODEL).filter(name => name !== 'README.md');
+    expect(readdirSync(folder.join('run/final'))).toEqual(
+      expect.arrayContaining([...companions, 'README.md']),
+    );
+    expect(existsSync(model)).toBe(false);
+  });
+
+  it('leaves to the umask who may read what it writes', async () => {
+    using folder = new TemporaryFolder();
+    const { code } = await runCommand(
+      'sh',
+      ['-c', 'umask 077; exec "$0" "$@"', process.execPath, MAIN, 'train', tinyConfig(folder)],
+      ROOT,
+    );
+    expect(code).toBe(0);
+    for (const entry of readdirSync(folder.join('run'), { recursive: true, withFileTypes: true })) {
+      const { mode } = statSync(join(entry.parentPath, entry.name));
+      expect([entry.name, mode & 0o077]).toEqual([entry.name, 0]);
+    }
   });
 
   it('takes settings from --set and writes a line per logged step where there is no terminal', async () => {

@@ -3,11 +3,11 @@
  * renamed. A killed writer leaves only a `.tmp-*` entry behind.
  */
 import { createHash, randomInt } from 'node:crypto';
-import { appendFileSync, createReadStream } from 'node:fs';
-import { access, type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { appendFileSync, createReadStream, type Stats } from 'node:fs';
+import { type FileHandle, lstat, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { RunError } from './errors.js';
+import { type ErrorDetails, RunError, type SralignError } from './errors.js';
 
 /** What `temporaryName` makes, and nothing a user would. */
 export const TEMPORARY_NAME = /^\.tmp-.+-\d+$/;
@@ -98,12 +98,58 @@ export async function removeLeftovers(folder: string): Promise<void> {
   }
 }
 
-/** Whether there is a file or folder of this name. */
-export async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
+/** The class of error that says what a file is to its reader: ModelError, DataError, CheckpointError. */
+export type ErrorClass = new (message: string, details: ErrorDetails) => SralignError;
+
+/**
+ * What is there under a name, links followed; null when nothing is.
+ *
+ * @throws `Failure` when a link on the way leads nowhere or in a circle, or a folder may not be looked into: what cannot be
+ *   seen is not absent
+ */
+export async function look(path: string, Failure: ErrorClass): Promise<Stats | null> {
+  try {
+    return await stat(path);
+  } catch (cause) {
+    const code = systemErrorCode(cause);
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') {
+      throw new Failure(`It cannot be looked at (${(cause as Error).message}).`, { file: path, cause });
+    }
+    const link = await brokenLink(path);
+    if (link === null) return null;
+    throw new Failure('This link leads to nothing.', {
+      file: link,
+      hint: 'Restore what it points to, or delete the link.',
+    });
+  }
+}
+
+/** The link because of which a path leads to nothing; null when there is nothing of its name. */
+async function brokenLink(path: string): Promise<string | null> {
+  const found = await lstat(path).catch(() => null);
+  if (found !== null) return found.isSymbolicLink() ? path : null;
+  const parent = dirname(resolve(path));
+  return parent === resolve(path) ? null : brokenLink(parent);
+}
+
+/** Whether there is a file or folder of this name. @throws as `look` */
+export async function exists(path: string, Failure: ErrorClass = RunError): Promise<boolean> {
+  return (await look(path, Failure)) !== null;
+}
+
+/**
+ * The bytes of a file; null when there is nothing of its name.
+ *
+ * @throws `Failure` as `look`, and when it is no file or cannot be read
+ */
+export async function readIfPresent(file: string, Failure: ErrorClass): Promise<Buffer | null> {
+  const found = await look(file, Failure);
+  if (found === null) return null;
+  // A pipe would be waited for, for ever.
+  if (!found.isFile()) throw new Failure('This is not a regular file.', { file });
+  return readFile(file).catch((cause: Error) => {
+    throw new Failure(`The file cannot be read (${cause.message}).`, { file, cause });
+  });
 }
 
 /** A pipe or a device would be read for ever. @throws Error for anything but a file or a link to one; system errors */

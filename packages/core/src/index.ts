@@ -14,6 +14,7 @@ export type { ChatMessage, DataReport, PreferenceRow, ReadReport } from './data/
 export { Sampler } from './data/sampler.js';
 export * from './errors.js';
 export { type GenerateOptions, generateText, generateTokens } from './generate/generate.js';
+export { type Companions, readCompanions } from './hf/folder.js';
 export { resolveModelFolder } from './hf/hub.js';
 export { METHODS, type Method, type PreferenceOptions } from './loss/preference.js';
 export { scorePairs } from './loss/score.js';

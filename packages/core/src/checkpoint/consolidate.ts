@@ -3,9 +3,10 @@ import { join, resolve } from 'node:path';
 import { SOLO } from '@sralign/native';
 import { CheckpointError } from '../errors.js';
 import { exists } from '../files.js';
+import { readCompanions } from '../hf/folder.js';
 import { INDEX_FILE, SINGLE_FILE } from '../hf/safetensors.js';
 import { type TensorToWrite, writeModelWeights } from '../hf/safetensors-writer.js';
-import { MAX_SHARD_BYTES, writeModelCompanions } from '../model/save.js';
+import { MAX_SHARD_BYTES, writeCompanions } from '../model/save.js';
 import { readChecked } from '../shard/fill.js';
 import { isShardedFolder, openShards, readShardsFile } from '../shard/saved-tensors.js';
 import { elementsOf, SHARDS_FILE } from '../shard/shards-file.js';
@@ -23,7 +24,7 @@ import { writeFolder } from './commit.js';
  */
 export async function consolidate(checkpoint: string, out: string): Promise<void> {
   await checkSharded(checkpoint);
-  if (await exists(out)) {
+  if (await exists(out, CheckpointError)) {
     throw new CheckpointError('The output folder exists already.', { file: out, hint: 'Choose a new one.' });
   }
   const { weights, checkAll } = openShards(checkpoint, await readShardsFile(checkpoint));
@@ -37,16 +38,17 @@ export async function consolidate(checkpoint: string, out: string): Promise<void
       bytes: () => readChecked(saved, 0, elementsOf(saved.shape)),
     }),
   );
+  const companions = await readCompanions(checkpoint);
   await writeFolder(resolve(out), async temporary => {
     await writeModelWeights(temporary, tensors, { maxShardBytes: MAX_SHARD_BYTES });
-    await writeModelCompanions(temporary, checkpoint);
+    await writeCompanions(temporary, companions);
   });
 }
 
 async function checkSharded(folder: string): Promise<void> {
   if (await isShardedFolder(folder)) return;
   for (const name of [SINGLE_FILE, INDEX_FILE]) {
-    if (!(await exists(join(folder, name)))) continue;
+    if (!(await exists(join(folder, name), CheckpointError))) continue;
     throw new CheckpointError('It is a Hugging Face folder already.', { file: folder, hint: 'Copy it.' });
   }
   throw new CheckpointError(`It is no sharded checkpoint: it has no ${SHARDS_FILE}.`, {

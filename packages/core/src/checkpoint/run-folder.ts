@@ -142,7 +142,7 @@ async function readNames(folder: string): Promise<string[]> {
 
 /** The folder itself, or the nearest parent that exists. */
 async function nearestFolder(path: string): Promise<string> {
-  return (await exists(path)) ? path : nearestFolder(dirname(resolve(path)));
+  return (await exists(path, CheckpointError)) ? path : nearestFolder(dirname(resolve(path)));
 }
 
 const notWritable = (folder: string, error: unknown): CheckpointError =>

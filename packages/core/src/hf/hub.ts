@@ -1,14 +1,14 @@
 /** From what a user calls a model, a folder or a hub id, to a folder on this machine. */
-import { mkdir, readFile, stat, symlink } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { environment } from '../config/env.js';
 import { withoutSecrets } from '../config/secrets.js';
 import { ModelError, SralignError } from '../errors.js';
-import { exists, systemErrorCode, writeFileAtomic } from '../files.js';
+import { look, systemErrorCode, writeFileAtomic } from '../files.js';
 import { blobName, removeAbandoned, storeBlob } from './hub-blob.js';
 import { type HubAccess, hubAccess } from './hub-requests.js';
-import { SINGLE_FILE, weightFiles } from './safetensors.js';
+import { INDEX_FILE, SINGLE_FILE, weightFiles } from './safetensors.js';
 
 const HUB_ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
 const COMMIT = /^[0-9a-f]{40}$/;
@@ -33,7 +33,7 @@ export async function resolveModelFolder(
   revision: string,
   { weights = true, offline = false }: { readonly weights?: boolean; readonly offline?: boolean } = {},
 ): Promise<string> {
-  const status = await stat(pathOrHubId).catch(() => null);
+  const status = await look(pathOrHubId, ModelError);
   if (status?.isDirectory()) return pathOrHubId;
   if (status !== null || !HUB_ID.test(pathOrHubId)) {
     throw new ModelError(
@@ -70,13 +70,31 @@ export async function resolveModelFolder(
 async function cachedSnapshot(repository: string, revision: string): Promise<string | null> {
   const ref = await readFile(join(repository, 'refs', revision), 'utf8').catch(() => revision);
   const snapshot = join(repository, 'snapshots', ref.trim());
-  return COMMIT.test(ref.trim()) && (await exists(snapshot)) ? snapshot : null;
+  return COMMIT.test(ref.trim()) && (await isHeld(snapshot)) ? snapshot : null;
 }
 
 async function missingFiles(snapshot: string, weights: boolean): Promise<string[]> {
-  const needed = ['config.json', 'tokenizer.json', ...(weights ? await weightFiles(snapshot) : [])];
-  const present = await Promise.all(needed.map(name => exists(join(snapshot, name))));
-  return needed.filter((_, i) => !present[i]);
+  // What was fetched once is wanted again when its blob has gone.
+  const linked = (await readdir(snapshot)).filter(name => weights || !name.includes('.safetensors'));
+  const needed = new Set(['config.json', 'tokenizer.json', ...linked]);
+  const missing: string[] = [];
+  for (const name of needed) if (!(await isHeld(join(snapshot, name)))) missing.push(name);
+  if (!weights || missing.includes(SINGLE_FILE) || missing.includes(INDEX_FILE)) return missing;
+  for (const name of await weightFiles(snapshot)) {
+    if (!needed.has(name) && !(await isHeld(join(snapshot, name)))) missing.push(name);
+  }
+  return missing;
+}
+
+/** Whether the cache has what a name in it stands for; a link whose blob was cleaned away stands for nothing. */
+async function isHeld(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (cause) {
+    if (systemErrorCode(cause) === 'ENOENT') return false;
+    throw new ModelError(`It cannot be looked at (${(cause as Error).message}).`, { file: path, cause });
+  }
 }
 
 /** Fetches a revision into the cache, in the layout that all Hugging Face tools share. */
@@ -132,7 +150,7 @@ async function fetchFile(
     });
   }
   const link = join(repository, 'snapshots', source.revision, name);
-  if (await exists(link)) return;
+  if (await isHeld(link)) return;
   await storeBlob(join(repository, 'blobs'), entry, async () => {
     const content = await downloadFile({ ...source, path: name });
     if (content === null) throw new Error(`${name} has gone`);

@@ -1,7 +1,6 @@
 /** The README.md of a trained model: what was done to it, with which data and settings, and how to load it. */
-import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { basename, join, relative } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { Config } from '../config/schema.js';
 import { cutParts } from '../data/report.js';
@@ -13,6 +12,8 @@ export interface ModelCard {
   readonly config: Config;
   /** The folder that model.path stands for. */
   readonly modelFolder: string;
+  /** The card of that model, or null. */
+  readonly baseCard: string | null;
   readonly reports: readonly DataReport[];
   /** Pairs that were trained on. */
   readonly trainPairs: number;
@@ -33,15 +34,15 @@ const METHODS: Readonly<Record<Config['method'], { title: string; equation: stri
 
 /** Writes README.md into the folder of a trained model. */
 export async function writeModelCard(folder: string, card: ModelCard): Promise<void> {
-  const license = await readLicense(card.modelFolder);
-  await writeFileAtomic(join(folder, 'README.md'), modelCard(card, license));
+  await writeFileAtomic(join(folder, 'README.md'), modelCard(card, statedLicense(card.baseCard)));
 }
 
 function modelCard(card: ModelCard, license: string | undefined): string {
-  const { config, modelFolder, reports, trainPairs, steps, metrics, seconds } = card;
+  const { modelFolder, reports, trainPairs, steps, metrics, seconds } = card;
+  const config = withoutPlaces(card.config);
   const { title, equation } = METHODS[config.method];
   // A hub id is resolved to a folder of the cache, a local folder to itself.
-  const fromHub = modelFolder !== config.model.path;
+  const fromHub = modelFolder !== card.config.model.path;
   const baseName = fromHub ? config.model.path : basename(modelFolder);
   const frontMatter = {
     ...(fromHub && { base_model: config.model.path }),
@@ -103,6 +104,29 @@ Quality-Aware Self-Refinement*. arXiv 2405.21040.
 `;
 }
 
+/** A path as it may be published: relative to the current folder, or only its name where it lies elsewhere. */
+function withoutPlace(path: string): string {
+  const near = relative('', path);
+  return near === '' || near.startsWith('..') ? basename(resolve(path)) : near;
+}
+
+/** The settings without the folders of this machine. */
+function withoutPlaces(config: Config): Config {
+  const { model, data, reference, output } = config;
+  const optional = (path: string | null): string | null => path && withoutPlace(path);
+  return {
+    ...config,
+    model: { ...model, path: withoutPlace(model.path), tokenizer: optional(model.tokenizer) },
+    data: { ...data, train: data.train.map(withoutPlace), eval: data.eval.map(withoutPlace) },
+    reference: {
+      ...reference,
+      model: optional(reference.model),
+      cacheFolder: optional(reference.cacheFolder),
+    },
+    output: { ...output, folder: withoutPlace(output.folder) },
+  };
+}
+
 function symbols({ method, loss }: Config): string {
   if (method === 'sft') return '';
   const margin = `where m = [log π(y⁺|x) - log π_ref(y⁺|x)] - [log π(y⁻|x) - log π_ref(y⁻|x)] and β = ${loss.beta}`;
@@ -115,10 +139,7 @@ function reportRow(report: DataReport): string {
   const { file, purpose, rows, stoppedEarly, pairs } = report;
   const reasons = Object.entries(report.leftOut).map(([reason, count]) => `${count} ${reason}`);
   const records = stoppedEarly ? `the first ${rows}` : rows;
-  // A card is published: it tells no folder outside the project.
-  const path = relative('', file);
-  const name = path.startsWith('..') ? basename(file) : path;
-  return `| ${name} | ${purpose} | ${records} | ${pairs} | ${reasons.join('; ') || '-'} | ${cutParts(report) || '-'} |`;
+  return `| ${withoutPlace(file)} | ${purpose} | ${records} | ${pairs} | ${reasons.join('; ') || '-'} | ${cutParts(report) || '-'} |`;
 }
 
 function duration(seconds: number): string {
@@ -127,9 +148,8 @@ function duration(seconds: number): string {
 }
 
 /** The licence that the card of the base model states, if it has a card that states one. */
-async function readLicense(modelFolder: string): Promise<string | undefined> {
-  const text = await readFile(join(modelFolder, 'README.md'), 'utf8').catch(() => '');
-  const frontMatter = /^---\r?\n(.*?)\r?\n---/s.exec(text)?.[1];
+function statedLicense(card: string | null): string | undefined {
+  const frontMatter = /^---\r?\n(.*?)\r?\n---/s.exec(card ?? '')?.[1];
   try {
     const facts: unknown = parse(frontMatter ?? '');
     return isRecord(facts) && typeof facts.license === 'string' ? facts.license : undefined;

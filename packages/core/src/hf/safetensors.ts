@@ -106,9 +106,9 @@ export function hasNonFinite(bytes: Uint8Array, dtype: TensorDtype): boolean {
  */
 export async function openWeights(folder: string): Promise<Map<string, TensorEntry>> {
   const singleFile = join(folder, SINGLE_FILE);
-  if (await exists(singleFile)) return (await readSafetensorsHeader(singleFile)).entries;
+  if (await exists(singleFile, ModelError)) return (await readSafetensorsHeader(singleFile)).entries;
   const indexFile = join(folder, INDEX_FILE);
-  if (!(await exists(indexFile))) {
+  if (!(await exists(indexFile, ModelError))) {
     throw new ModelError(`There are no weights: neither ${SINGLE_FILE} nor ${INDEX_FILE}.`, {
       file: folder,
       hint: 'Weights in other formats (pytorch_model.bin) must be converted to safetensors first.',
@@ -133,7 +133,8 @@ export async function openWeights(folder: string): Promise<Map<string, TensorEnt
 /** Names of the files that should hold the weights of a folder, there or not. */
 export async function weightFiles(folder: string): Promise<string[]> {
   const indexFile = join(folder, INDEX_FILE);
-  const sharded = !(await exists(join(folder, SINGLE_FILE))) && (await exists(indexFile));
+  const sharded =
+    !(await exists(join(folder, SINGLE_FILE), ModelError)) && (await exists(indexFile, ModelError));
   return sharded ? [...new Set((await readShardIndex(indexFile)).values())] : [SINGLE_FILE];
 }
 

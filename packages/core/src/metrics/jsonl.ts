@@ -20,7 +20,7 @@ export class MetricsJsonl {
    * @throws DataError when the file is damaged; RunError when the disk refuses
    */
   static async open(file: string, resumeStep: number | null): Promise<MetricsJsonl> {
-    const records = resumeStep !== null && (await exists(file)) ? await readMetrics(file) : [];
+    const records = resumeStep !== null && (await exists(file, DataError)) ? await readMetrics(file) : [];
     const kept = records.filter(({ step }) => step <= resumeStep!);
     await writeFileAtomic(file, kept.map(toLine).join(''));
     return new MetricsJsonl(file, kept.length === 0 ? null : withoutPlace(kept.at(-1)!));

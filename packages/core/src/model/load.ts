@@ -1,8 +1,8 @@
 /** From a Hugging Face folder or a training checkpoint to a model in memory. */
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DType, SOLO } from '@sralign/native';
 import { ModelError } from '../errors.js';
+import { look } from '../files.js';
 import { readJsonFile } from '../hf/folder.js';
 import { fillValues } from '../shard/fill.js';
 import { openCheckpoint } from '../shard/saved-tensors.js';
@@ -78,7 +78,7 @@ export async function readModelSpec(folder: string): Promise<ModelSpec> {
 }
 
 async function readConfig(folder: string): Promise<unknown> {
-  if (!(await stat(folder).catch(() => null))?.isDirectory()) {
+  if (!(await look(folder, ModelError))?.isDirectory()) {
     throw new ModelError('The model folder does not exist.', { file: folder });
   }
   return readJsonFile(join(folder, 'config.json'));

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Tensor, unscoped } from '@sralign/native';
 import { type FileDigest, writeFileAtomic } from '../files.js';
-import { copyTokenizerFiles, readJsonFile } from '../hf/folder.js';
+import type { Companions } from '../hf/folder.js';
 import { type StoredTensor, writeModelWeights } from '../hf/safetensors-writer.js';
 import type { CausalLM } from './causal-lm.js';
 import type { ModelSpec } from './spec.js';
@@ -12,21 +12,19 @@ import type { ModelSpec } from './spec.js';
 export const MAX_SHARD_BYTES = 5_000_000_000;
 
 /**
- * Writes config.json, f32 weights (sharded above 5 GB), and the tokenizer and generation files of `sourceFolder`.
+ * Writes a model folder: config.json, f32 weights (sharded above 5 GB), and the tokenizer, generation and licence files.
  *
  * All ranks call it, and the first writes; it holds one unit of the model at a time besides what it has.
  *
  * @param folder created if missing
- * @param sourceFolder the folder the model's configuration came from
- * @param tokenizerFolder where the tokenizer came from, if elsewhere
+ * @param companions of the folder that the model came from (`readCompanions`)
  * @returns the digests of the files with weights that this rank wrote, by name
  * @throws NotFiniteError for weights that are NaN or infinite, RunError when the disk refuses
  */
 export async function saveModel(
   model: CausalLM,
   folder: string,
-  sourceFolder: string,
-  tokenizerFolder = sourceFolder,
+  companions: Companions,
 ): Promise<Record<string, FileDigest>> {
   if (model.units.communicator.rank > 0) {
     for (const unit of model.units.units)
@@ -35,24 +33,22 @@ export async function saveModel(
   }
   await mkdir(folder, { recursive: true });
   const digests = await writeModelWeights(folder, storedTensors(model), { maxShardBytes: MAX_SHARD_BYTES });
-  await writeModelCompanions(folder, sourceFolder, tokenizerFolder, model.spec);
+  await writeCompanions(folder, companions, model.spec);
   return digests;
 }
 
 /**
- * Writes what a model folder has beside the weights: config.json, tokenizer and generation files.
+ * Writes what a model folder has beside the weights, which are f32 now.
  *
  * @param spec of the model, where it may differ from what config.json says (model/stored-weights.ts)
+ * @throws RunError when the disk refuses
  */
-export async function writeModelCompanions(
+export async function writeCompanions(
   folder: string,
-  sourceFolder: string,
-  tokenizerFolder = sourceFolder,
+  { config, files }: Companions,
   spec?: ModelSpec,
 ): Promise<void> {
-  await copyTokenizerFiles(sourceFolder, folder);
-  if (tokenizerFolder !== sourceFolder) await copyTokenizerFiles(tokenizerFolder, folder);
-  const config = (await readJsonFile(join(sourceFolder, 'config.json'))) as Record<string, unknown>;
+  for (const [name, bytes] of files) await writeFileAtomic(join(folder, name), bytes);
   const untied = config.tie_word_embeddings === true &&
     spec?.tiedEmbeddings === false && { tie_word_embeddings: false };
   const dtypeKey = 'dtype' in config ? 'dtype' : 'torch_dtype';

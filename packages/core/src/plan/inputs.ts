@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
-import { ModelError } from '../errors.js';
+import { DataError, ModelError } from '../errors.js';
 import { exists } from '../files.js';
 import { resolveModelFolder } from '../hf/hub.js';
 import { readModelSpec } from '../model/load.js';
@@ -28,14 +28,16 @@ export interface PlanInputs extends WayInputs {
 export async function readPlanInputs(config: Config, spareFolder: string | null): Promise<PlanInputs> {
   const { path, revision, tokenizer } = config.model;
   const spare =
-    spareFolder !== null && !(await exists(path)) && (await exists(join(spareFolder, 'config.json')));
+    spareFolder !== null &&
+    !(await exists(path, ModelError)) &&
+    (await exists(join(spareFolder, 'config.json'), ModelError));
   const folder = spare ? spareFolder : await resolveModelFolder(path, revision, { weights: false });
   const spec = await readModelSpec(folder);
   const modelSource = spare ? `${join(folder, 'config.json')}, because ${path} is not here` : path;
-  const found = await Promise.all(config.data.train.map(exists));
+  const found = await Promise.all(config.data.train.map(file => exists(file, DataError)));
   const missing = config.data.train.filter((_, index) => !found[index]);
   const tokenizerFolder = tokenizer === null ? folder : await localTokenizerFolder(tokenizer, revision);
-  if (missing.length > 0 || !(await exists(join(tokenizerFolder, 'tokenizer.json')))) {
+  if (missing.length > 0 || !(await exists(join(tokenizerFolder, 'tokenizer.json'), ModelError))) {
     const absent = missing[0] ?? join(tokenizerFolder, 'tokenizer.json');
     return { spec, modelSource, ...assumedLengths(config, absent) };
   }

@@ -74,7 +74,8 @@ export async function openCheckpoint(folder: string, communicator: Communicator)
   };
 }
 
-export const isShardedFolder = (folder: string): Promise<boolean> => exists(join(folder, SHARDS_FILE));
+export const isShardedFolder = (folder: string): Promise<boolean> =>
+  exists(join(folder, SHARDS_FILE), CheckpointError);
 
 /** @throws CheckpointError when the file is missing or damaged */
 export async function readShardsFile(folder: string): Promise<ShardsFile> {
@@ -170,7 +171,7 @@ async function openShard(
   step: number,
 ): Promise<ReadonlyMap<string, TensorEntry>> {
   const file = join(folder, shardFileName(rank, worldSize));
-  if (await exists(file)) {
+  if (await exists(file, CheckpointError)) {
     const { entries, metadata } = await readShard(rank, () => readSafetensorsHeader(file));
     const wrong = Object.entries(shardMetadata(rank, step)).find(([key, value]) => metadata[key] !== value);
     if (wrong === undefined) return entries;

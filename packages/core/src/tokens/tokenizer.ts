@@ -8,9 +8,9 @@
  * becomes that token, as in Hugging Face's own encoding.
  */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ModelError } from '../errors.js';
+import { readIfPresent } from '../files.js';
 import { isRecord } from '../hf/json.js';
 import { buildEngine, type Engine, vocabularyOf } from './engine/engine.js';
 import { withinLimits } from './engine/limits.js';
@@ -215,10 +215,10 @@ const allIds = (value: unknown): number[] => [value].flat().filter(id => typeof 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true });
 
 async function readOptional(file: string): Promise<string | null> {
+  const bytes = await readIfPresent(file, ModelError);
   try {
-    return strictUtf8.decode(await readFile(file));
+    return bytes && strictUtf8.decode(bytes);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw new ModelError(`The file cannot be read (${(cause as Error).message}).`, { file, cause });
   }
 }

@@ -7,6 +7,7 @@ import { readPreferenceRows } from '../data/read.js';
 import { dataReports } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
 import { ConfigError } from '../errors.js';
+import { type Companions, readCompanions } from '../hf/folder.js';
 import { resolveModelFolder } from '../hf/hub.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel, readModelSpec } from '../model/load.js';
@@ -23,6 +24,8 @@ export interface Sources {
   /** Of the reference model: `modelFolder` where it is the initial policy; null where the method needs none. */
   readonly referenceFolder: string | null;
   readonly tokenizerFolder: string;
+  /** What every save puts beside the weights. */
+  readonly companions: Companions;
   readonly tokenizer: Tokenizer;
   /** Of the model, as its config.json says. */
   readonly spec: ModelSpec;
@@ -46,6 +49,7 @@ export async function prepareSources(
   const folders = await inTurns(communicator, () => resolveFolders(config));
   const { modelFolder, tokenizerFolder } = folders;
   const spec = await readModelSpec(modelFolder);
+  const companions = await readCompanions(modelFolder, tokenizerFolder);
   const tokenizer = await loadTokenizer(tokenizerFolder, { now });
   const reports: DataReport[] = [];
   // SFT reads the chosen answer only.
@@ -68,7 +72,7 @@ export async function prepareSources(
   const train = await encode('training', config.data.train, config.data.maxTrainPairs);
   const { eval: evalFiles, maxEvalPairs } = config.data;
   const evaluation = evalFiles.length === 0 ? null : await encode('evaluation', evalFiles, maxEvalPairs);
-  return { ...folders, tokenizer, spec, train, evaluation, reports };
+  return { ...folders, companions, tokenizer, spec, train, evaluation, reports };
 }
 
 async function resolveFolders(

@@ -9,10 +9,10 @@ import { z } from 'zod';
 import { MAX_EPOCH, type SamplerState } from '../data/sampler.js';
 import { CheckpointError } from '../errors.js';
 import { type FileDigest, writeFileAtomic } from '../files.js';
-import { readJsonFile } from '../hf/folder.js';
+import { type Companions, readJsonFile } from '../hf/folder.js';
 import { NotFiniteError, type StoredTensor, writeSafetensors } from '../hf/safetensors-writer.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import { saveModel, writeModelCompanions } from '../model/save.js';
+import { saveModel, writeCompanions } from '../model/save.js';
 import type { Moment, Optimizer } from '../optim/optimizer.js';
 import { fillShards } from '../shard/fill.js';
 import type { FlatParameter } from '../shard/flat.js';
@@ -31,7 +31,6 @@ import {
   shardFileName,
   shardMetadata,
 } from '../shard/shards-file.js';
-import type { Sources } from './prepare.js';
 
 const STATE_FILE = 'trainer-state.json';
 
@@ -74,7 +73,7 @@ export async function saveTrainerState(
   model: CausalLM,
   optimizer: Optimizer,
   state: TrainerState,
-  { modelFolder, tokenizerFolder }: Pick<Sources, 'modelFolder' | 'tokenizerFolder'>,
+  companions: Companions,
 ): Promise<Record<string, FileDigest>> {
   const { units, communicator, flats } = model.units;
   const { rank, worldSize } = communicator;
@@ -88,9 +87,9 @@ export async function saveTrainerState(
   if (sharded) {
     const names = new Set(optimizer.moments.map(({ name }) => name));
     await writeJson(join(folder, SHARDS_FILE), describeShards(units, [...names], state.step));
-    await writeModelCompanions(folder, modelFolder, tokenizerFolder, model.spec);
+    await writeCompanions(folder, companions, model.spec);
   } else {
-    Object.assign(digests, await saveModel(model, folder, modelFolder, tokenizerFolder));
+    Object.assign(digests, await saveModel(model, folder, companions));
     const moments = momentTensors(optimizer.moments);
     digests[OPTIMIZER_FILE] = await writeSafetensors(join(folder, OPTIMIZER_FILE), moments);
   }

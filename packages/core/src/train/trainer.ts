@@ -235,24 +235,31 @@ class Run {
   private async fillCheckpoint(folder: string): Promise<void> {
     const { communicator, inputs, sources, trainer, watch } = this.run;
     const state: TrainerState = { step: this.step, sampler: this.position, ...watch.state };
-    const digests = await saveTrainerState(folder, trainer.model, trainer.optimizer, state, sources);
+    const digests = await saveTrainerState(
+      folder,
+      trainer.model,
+      trainer.optimizer,
+      state,
+      sources.companions,
+    );
     if (communicator.rank === 0) await writeInputs(folder, inputs);
     await writeChecksums(folder, digests, communicator);
   }
 
   private async writeFinalModel(): Promise<string> {
     const folder = join(this.config.output.folder, 'final');
-    const { modelFolder, tokenizerFolder, reports } = this.run.sources;
+    const { modelFolder, companions, reports } = this.run.sources;
     if (this.finalStep !== this.step) await this.loadBest(this.finalStep);
     if (this.run.communicator.rank > 0) {
-      await saveModel(this.run.trainer.model, folder, modelFolder, tokenizerFolder);
+      await saveModel(this.run.trainer.model, folder, companions);
       return folder;
     }
     await writeFolder(folder, async temporary => {
-      await saveModel(this.run.trainer.model, temporary, modelFolder, tokenizerFolder);
+      await saveModel(this.run.trainer.model, temporary, companions);
       await writeModelCard(temporary, {
         config: this.config,
         modelFolder,
+        baseCard: companions.card,
         reports,
         trainPairs: this.run.trainPairs.length,
         steps: this.finalStep,

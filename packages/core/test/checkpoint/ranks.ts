@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Communicator, fillNormal } from '@sralign/native';
+import { readCompanions } from '../../src/hf/folder.js';
 import { type CausalLM, type LoadModelOptions, loadModel } from '../../src/index.js';
 import { Optimizer } from '../../src/optim/optimizer.js';
 import type { Sharding } from '../../src/shard/unit.js';
@@ -88,7 +89,7 @@ export async function save(
   { model, optimizer }: RankState,
   modelFolder: string,
 ): Promise<void> {
-  await saveTrainerState(folder, model, optimizer, STATE, { modelFolder, tokenizerFolder: modelFolder });
+  await saveTrainerState(folder, model, optimizer, STATE, await readCompanions(modelFolder));
 }
 
 /** Loads a checkpoint on `worldSize` ranks and hands each rank to `use`. */

@@ -16,7 +16,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { writeChecksums } from '../../src/checkpoint/checksums.js';
 import { NotFiniteError } from '../../src/hf/safetensors-writer.js';
-import { CheckpointError, consolidate, loadModel, ModelError, saveModel } from '../../src/index.js';
+import {
+  CheckpointError,
+  consolidate,
+  loadModel,
+  ModelError,
+  readCompanions,
+  saveModel,
+} from '../../src/index.js';
 import { openCheckpoint, type SavedTensors } from '../../src/shard/saved-tensors.js';
 import { flatTensors, type ShardsFile } from '../../src/shard/shards-file.js';
 import { viewOf } from '../../src/shard/unit.js';
@@ -92,7 +99,7 @@ describe.each(ARCHITECTURES.flatMap(name => [[name, 'f32'] as const, [name, 'bf1
       await writeCheckpoints(folder.path, architecture, dtype);
       const expected = join(folder.path, 'expected');
       const model = await loadModel(modelOf(architecture), { dtype });
-      await saveModel(model, expected, modelOf(architecture));
+      await saveModel(model, expected, await readCompanions(modelOf(architecture)));
       model.dispose();
       for (const worldSize of WORLD_SIZES.slice(1)) {
         const out = join(folder.path, 'out', String(worldSize));

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, readlink, rm, utimes, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ModelError } from '../../src/errors.js';
 import { resolveModelFolder } from '../../src/hf/hub.js';
@@ -36,6 +36,28 @@ describe('resolveModelFolder', () => {
     const file = join(folder.path, 'file');
     await writeFile(file, '');
     await expect(resolveModelFolder(file, 'main')).rejects.toThrow(/This is a file/);
+  });
+
+  it('names a folder that is a link to nothing, and does not ask the hub for it', async () => {
+    await using folder = await temporaryFolder();
+    await using hub = await startHub(MODEL);
+    useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
+    const link = join(folder.path, 'models');
+    await symlink(join(folder.path, 'gone'), link);
+    for (const path of [link, join(link, 'mine')]) {
+      await expect(resolveModelFolder(path, 'main')).rejects.toThrow(`${link}: This link leads to nothing.`);
+    }
+    expect(hub.asked).toEqual([]);
+  });
+
+  it('fetches again what was cleaned out of the cache under a link', async () => {
+    await using folder = await temporaryFolder();
+    await using hub = await startHub(MODEL);
+    const repository = useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
+    const snapshot = await resolveModelFolder('org/model', 'main');
+    await rm(join(repository, 'blobs', basename(await readlink(join(snapshot, 'README.md')))));
+    expect(await resolveModelFolder('org/model', 'main')).toBe(snapshot);
+    expect(await readFile(join(snapshot, 'README.md'), 'utf8')).toBe('card');
   });
 
   it('takes a model from the cache by branch and by commit, without asking the hub', async () => {

@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -19,10 +19,11 @@ function config(method: string, path: string): Config {
 
 const none = { dropped: 0, equalAfterCut: 0, pairsCut: 0, promptsCut: 0, chosenCut: 0, rejectedCut: 0 };
 
-async function card(folder: string, config: Config, modelFolder: string) {
+async function card(folder: string, config: Config, modelFolder: string, baseCard: string | null = null) {
   await writeModelCard(folder, {
     config,
     modelFolder,
+    baseCard,
     reports: [
       {
         file: 'pairs.jsonl',
@@ -66,9 +67,8 @@ describe('writeModelCard', () => {
   it('tells method, data, results and settings, and credits a hub model', async () => {
     await using folder = await temporaryFolder();
     const base = join(folder.path, 'base');
-    await mkdir(base);
-    await writeFile(join(base, 'README.md'), '---\nlicense: apache-2.0\nlanguage: en\n---\n# Base\n');
-    const { text, frontMatter } = await card(folder.path, config('sr-dpo', 'org/base'), base);
+    const baseCard = '---\nlicense: apache-2.0\nlanguage: en\n---\n# Base\n';
+    const { text, frontMatter } = await card(folder.path, config('sr-dpo', 'org/base'), base, baseCard);
     expect(frontMatter).toEqual({
       base_model: 'org/base',
       library_name: 'transformers',
@@ -101,5 +101,33 @@ describe('writeModelCard', () => {
     });
     expect(text).toContain('L = -log π(y⁺|x)');
     expect(text).not.toContain('Δ');
+  });
+
+  it('publishes no folder of this machine', async () => {
+    await using folder = await temporaryFolder();
+    const here = join(process.cwd(), 'data', 'pairs.jsonl');
+    const { model, data, reference, output } = config('dpo', join(folder.path, 'base'));
+    const places = {
+      ...config('dpo', join(folder.path, 'base')),
+      model: { ...model, tokenizer: join(folder.path, 'words') },
+      data: {
+        ...data,
+        train: [here, join(folder.path, 'more.jsonl')],
+        eval: [join(folder.path, 'held.jsonl')],
+      },
+      reference: { ...reference, model: join(folder.path, 'sft'), cacheFolder: join(folder.path, 'cache') },
+      output: { ...output, folder: join(folder.path, 'run') },
+    };
+    const { text } = await card(folder.path, places, join(folder.path, 'base'));
+    expect(text).not.toContain(folder.path);
+    expect(text).not.toContain(process.cwd());
+    const settings = parse(/## Settings\n\n```yaml\n(.*?)```/s.exec(text)![1]!) as Config;
+    expect(settings.model).toMatchObject({ path: 'base', tokenizer: 'words' });
+    expect(settings.data).toMatchObject({
+      train: [join('data', 'pairs.jsonl'), 'more.jsonl'],
+      eval: ['held.jsonl'],
+    });
+    expect(settings.reference).toMatchObject({ model: 'sft', cacheFolder: 'cache' });
+    expect(settings.output.folder).toBe('run');
   });
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Tensor } from '@sralign/native';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../../src/errors.js';
+import { readCompanions } from '../../src/hf/folder.js';
 import { type StoredTensor, writeModelWeights } from '../../src/hf/safetensors-writer.js';
 import type { CausalLM } from '../../src/model/causal-lm.js';
 import { loadModel } from '../../src/model/load.js';
@@ -47,7 +48,7 @@ describe('loadModel', () => {
   it('saves and loads to the same bits, fused matrices taken apart and put together', async () => {
     await using folder = await temporaryFolder();
     const model = await loadModel(storiesFolder);
-    await saveModel(model, folder.path, storiesFolder);
+    await saveModel(model, folder.path, await readCompanions(storiesFolder));
     const again = await loadModel(folder.path);
     expect(sequenceLogits(again, tokens)).toEqual(sequenceLogits(model, tokens));
     model.dispose();

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../../src/errors.js';
+import { readCompanions } from '../../src/hf/folder.js';
 import {
   openWeights,
   readSafetensorsHeader,
@@ -83,7 +84,7 @@ describe('a folder with unusual keys', () => {
     const variant = cases.find(({ title }) => title === 'tied, and the stored head differs')!;
     await writeVariant(folder.path, variant);
     const model = await loadModel(folder.path);
-    await saveModel(model, saved.path, folder.path);
+    await saveModel(model, saved.path, await readCompanions(folder.path));
     model.dispose();
     const config = JSON.parse(await readFile(join(saved.path, 'config.json'), 'utf8')) as object;
     expect(config).toMatchObject({ tie_word_embeddings: false });

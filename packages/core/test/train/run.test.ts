@@ -1,3 +1,4 @@
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -141,6 +142,38 @@ describe('train', () => {
       [4, 4, 'pairs'],
     ]);
   });
+
+  it.each([
+    ['deleted', (model: string) => rmSync(model, { recursive: true })],
+    [
+      'replaced by others',
+      (model: string) => {
+        for (const name of readdirSync(model)) writeFileSync(join(model, name), 'not what was read');
+      },
+    ],
+  ])(
+    'saves what it read at the start, though the files of the model are %s during the run',
+    async (_, change) => {
+      await using folder = await temporaryFolder();
+      const [model, run] = [join(folder.path, 'model'), join(folder.path, 'run')];
+      await cp(storiesFolder, model, { recursive: true });
+      const settings = { model: { path: model }, training: { maxSteps: 2 }, checkpoint: { everySteps: 1 } };
+      await train(config(run, settings), {
+        onEvent: event => event.type === 'step' && event.step === 1 && change(model),
+      });
+      const names = ['LICENSE', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'];
+      for (const place of ['final', 'checkpoints/step-000001', 'checkpoints/step-000002']) {
+        for (const name of names) {
+          expect(await readFile(join(run, place, name), 'utf8')).toBe(
+            await readFile(join(storiesFolder, name), 'utf8'),
+          );
+        }
+        expect(JSON.parse(await readFile(join(run, place, 'config.json'), 'utf8'))).toMatchObject({
+          model_type: 'llama',
+        });
+      }
+    },
+  );
 
   it('continues bit for bit after an interruption, with checkpointed activations from there', async () => {
     await using folder = await temporaryFolder();
