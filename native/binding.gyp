@@ -52,6 +52,7 @@
         'src/addon/addon.cc',
         'src/addon/collectives.cc',
         'src/addon/control.cc',
+        'src/addon/files.cc',
         'src/addon/ops.cc',
         'src/addon/system.cc',
         'src/addon/tensors.cc',

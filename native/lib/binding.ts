@@ -46,6 +46,11 @@ export interface NativeBinding {
 
   cudaInfo(library: string): CudaInfo;
 
+  /** 0 or errno. */
+  fileLock(descriptor: number): number;
+  /** 0 or errno. */
+  fileReserve(descriptor: number, bytes: number): number;
+
   controlListen(port: number): number;
   controlJoin(
     ...args: [

@@ -13,6 +13,7 @@ export { closeMpi, isMpiBuilt, openMpi, shareText } from './comm/mpi.js';
 export { ncclId } from './comm/nccl.js';
 export { type CudaInfo, cudaInfo, currentDevice, type DeviceName, synchronize, useDevice } from './device.js';
 export { NativeError } from './errors.js';
+export { lockFile, reserveBytes } from './files.js';
 export {
   type CpuInfo,
   cpuInfo,

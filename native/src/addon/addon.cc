@@ -64,6 +64,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define(env, exports, opBindings());
   define(env, exports, collectiveBindings());
   define(env, exports, controlBindings());
+  define(env, exports, fileBindings());
   return exports;
 }
 

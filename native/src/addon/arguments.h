@@ -136,5 +136,6 @@ const std::vector<Binding>& opBindings();          // ops.cc
 const std::vector<Binding>& systemBindings();      // system.cc
 const std::vector<Binding>& collectiveBindings();  // collectives.cc
 const std::vector<Binding>& controlBindings();     // control.cc
+const std::vector<Binding>& fileBindings();        // files.cc
 
 }  // namespace sralign::addon
