@@ -59,6 +59,7 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
       const result = await trainInWorker(config, {
         resume: options.resume ?? false,
         overwrite: options.overwrite ?? false,
+        configFile: file,
         ...(options.trace !== undefined && { trace: options.trace }),
         signal,
         ...(speaks && { onEvent: progress(process.stderr, { everySteps: config.logging.everySteps }) }),

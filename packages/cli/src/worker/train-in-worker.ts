@@ -8,7 +8,7 @@ import type { Config, TrainEvent, TrainOptions, TrainResult } from '@sralign/cor
 /** What the worker is started with. */
 export interface TrainRequest {
   readonly config: Config;
-  readonly options: Pick<TrainOptions, 'resume' | 'overwrite' | 'trace'>;
+  readonly options: Pick<TrainOptions, 'resume' | 'overwrite' | 'configFile' | 'trace'>;
 }
 
 /** What the worker says; the result or the failure comes last. */
@@ -19,12 +19,13 @@ export type TrainReply =
 
 /** Like `train`. @throws Error with the message, stack and `exitCode` of the failure in the worker */
 export async function trainInWorker(config: Config, options: TrainOptions): Promise<TrainResult> {
-  const { signal, onEvent, resume, overwrite, trace } = options;
+  const { signal, onEvent, resume, overwrite, configFile, trace } = options;
   const request: TrainRequest = {
     config,
     options: {
       ...(resume !== undefined && { resume }),
       ...(overwrite !== undefined && { overwrite }),
+      ...(configFile !== undefined && { configFile }),
       ...(trace !== undefined && { trace }),
     },
   };

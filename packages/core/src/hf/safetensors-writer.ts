@@ -99,8 +99,7 @@ export async function writeModelWeights(
   const written = new Set<string>();
   const weightMap: Record<string, string> = Object.create(null);
   for (const [i, shard] of shards.entries()) {
-    const name =
-      shards.length === 1 ? SINGLE_FILE : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`;
+    const name = weightFileName(i, shards.length);
     digests[name] = await writeSafetensors(join(folder, name), shard);
     written.add(name);
     for (const tensor of shard) weightMap[tensor.name] = name;
@@ -117,6 +116,29 @@ export async function writeModelWeights(
   }
   return digests;
 }
+
+/**
+ * The files that `writeModelWeights` would write, by name and size.
+ *
+ * @param entryBytes that the header or the index takes for a tensor, at most
+ */
+export function plannedWeightFiles(
+  tensors: Iterable<TensorToWrite>,
+  options: { readonly maxShardBytes: number },
+  entryBytes: number,
+): { readonly name: string; readonly bytes: number }[] {
+  const shards = splitIntoShards(tensors, options.maxShardBytes);
+  const files = shards.map((shard, i) => ({
+    name: weightFileName(i, shards.length),
+    bytes: shard.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape) + entryBytes, entryBytes),
+  }));
+  const index = { name: INDEX_FILE, bytes: entryBytes * (shards.flat().length + 1) };
+  return shards.length === 1 ? files : [...files, index];
+}
+
+/** @param shard from 0 */
+const weightFileName = (shard: number, shards: number): string =>
+  shards === 1 ? SINGLE_FILE : `model-${digits(shard + 1)}-of-${digits(shards)}.safetensors`;
 
 function splitIntoShards(tensors: Iterable<TensorToWrite>, maxShardBytes: number): TensorToWrite[][] {
   const shards: TensorToWrite[][] = [[]];

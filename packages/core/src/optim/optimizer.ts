@@ -25,6 +25,10 @@ export interface Moment {
   readonly tensor: Tensor;
 }
 
+/** What it remembers of every flat parameter. */
+export const momentNames = (optimizer: OptimizerOptions['name']): readonly MomentName[] =>
+  optimizer === 'rmsprop' ? ['square_average'] : ['first_moment', 'second_moment'];
+
 export class Optimizer {
   /** Updates done so far. */
   steps = 0;
@@ -35,10 +39,10 @@ export class Optimizer {
     private readonly flats: readonly FlatParameter[],
     private readonly options: OptimizerOptions,
   ) {
-    const names: MomentName[] =
-      options.name === 'rmsprop' ? ['square_average'] : ['first_moment', 'second_moment'];
     this.moments = unscoped(() =>
-      names.flatMap(name => flats.map(flat => ({ name, flat, tensor: Tensor.zeros(flat.value.shape) }))),
+      momentNames(options.name).flatMap(name =>
+        flats.map(flat => ({ name, flat, tensor: Tensor.zeros(flat.value.shape) })),
+      ),
     );
   }
 

@@ -1,8 +1,11 @@
 /** Everything a run needs before its first step: folder, data, model, reference, trainer. Reads as the list of what happens. */
 import { access, constants } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { type Communicator, currentDevice, threads } from '@sralign/native';
+import { basename, dirname, join } from 'node:path';
+import { type Communicator, currentDevice, type DeviceName, threads } from '@sralign/native';
+import { checkInputsApart, type RunInput } from '../checkpoint/inputs-apart.js';
 import { checkRunFolder, createRunFolder } from '../checkpoint/run-folder.js';
+import { lockRunFolder, newJobName, type RunLock } from '../checkpoint/run-lock.js';
+import { recordFiles } from '../checkpoint/run-record.js';
 import { configureCompute } from '../comm/compute.js';
 import { inTurns, isHostLeader } from '../comm/turns.js';
 import { joinWorld, worldCommunicator } from '../comm/world.js';
@@ -32,12 +35,15 @@ import {
   prepareSources,
   type Sources,
 } from './prepare.js';
+import { rehearseSaves } from './rehearse.js';
 import { checkRun, findCheckpoint, type ResumedFrom, removeResult } from './resume.js';
 import { loadOptimizerState } from './state.js';
 
 export interface RunOptions {
   readonly resume: boolean;
   readonly overwrite: boolean;
+  /** Where the configuration was read from, or null. */
+  readonly configFile: string | null;
   /** File of the trace, or null. */
   readonly trace: string | null;
   readonly signal: AbortSignal;
@@ -46,6 +52,8 @@ export interface RunOptions {
 
 /** What a run works with. */
 export interface PreparedRun {
+  /** Of the run folder; the caller gives it back. */
+  readonly lock: RunLock;
   readonly communicator: Communicator;
   readonly sources: Sources;
   readonly inputs: RunInputs;
@@ -65,7 +73,8 @@ export interface PreparedRun {
 }
 
 /**
- * Writes nothing before everything that can be wrong with the input has been looked at.
+ * Writes nothing but a lock before everything that can be wrong with the input has been looked at; an old run is deleted
+ * after that.
  *
  * @returns the result instead, where the run that is to be resumed is finished
  * @throws as `train`
@@ -79,8 +88,36 @@ export async function setUpRun(config: Config, options: RunOptions): Promise<Pre
     { '--resume': resume, '--overwrite': overwrite, '--trace': trace !== null },
     communicator,
   );
+  const lock = await lockTogether(config.output.folder, communicator);
+  try {
+    const prepared = await setUpLocked(config, options, device, communicator);
+    if ('trainer' in prepared) return { lock, ...prepared };
+    await lock.release();
+    return prepared;
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+/** One rank of every host takes the lock of the folder as its host sees it. */
+async function lockTogether(folder: string, communicator: Communicator): Promise<RunLock> {
+  const [job] = communicator.exchange(newJobName());
+  return inTurns(communicator, async () =>
+    isHostLeader(communicator) ? await lockRunFolder(folder, job!) : { release: async () => {} },
+  );
+}
+
+async function setUpLocked(
+  config: Config,
+  options: RunOptions,
+  device: DeviceName,
+  communicator: Communicator,
+): Promise<Omit<PreparedRun, 'lock'> | TrainResult> {
+  const { resume, overwrite, trace } = options;
   if (communicator.rank === 0) {
     await checkRunFolder(config.output.folder, options);
+    if (overwrite) await checkInputsApart(config.output.folder, inputsOf(config, options));
     if (trace !== null) await checkTracePlace(trace);
   }
   const finished = resume ? await checkRun(config, communicator) : null;
@@ -95,12 +132,28 @@ export async function setUpRun(config: Config, options: RunOptions): Promise<Pre
       ? await loadInitialModel(config, sources.modelFolder, communicator)
       : await loadSharedModel(config, resumed.folder, communicator);
   try {
+    await rehearseSaves(config, model, sources.companions, communicator);
     await writeRunFolder(config, sources, overwrite, communicator);
     return await withModel(config, options, communicator, sources, inputs, model, resumed);
   } catch (error) {
     model.dispose();
     throw error;
   }
+}
+
+function inputsOf({ model, reference, data }: Config, { configFile, trace }: RunOptions): RunInput[] {
+  const input = (field: string, ...paths: readonly (string | null)[]): RunInput[] =>
+    paths.filter(path => path !== null).map(path => ({ field, path }));
+  return [
+    ...input('model.path', model.path),
+    ...input('model.tokenizer', model.tokenizer),
+    ...input('reference.model', reference.model),
+    ...input('reference.cacheFolder', reference.cacheFolder),
+    ...input('data.train', ...data.train),
+    ...input('data.eval', ...data.eval),
+    ...input('the configuration', configFile),
+    ...input('--trace', trace),
+  ];
 }
 
 /** It is written at the end of the run. @throws ConfigError */
@@ -123,7 +176,7 @@ async function writeRunFolder(
 ): Promise<void> {
   const { folder } = config.output;
   await inTurns(communicator, async () => {
-    if (isHostLeader(communicator)) await createRunFolder(folder, { overwrite });
+    if (isHostLeader(communicator)) await createRunFolder(folder, { overwrite }, communicator.rank);
   });
   if (communicator.rank > 0) return;
   await removeResult(folder);
@@ -139,7 +192,7 @@ async function withModel(
   inputs: RunInputs,
   model: CausalLM,
   resumed: ResumedFrom | null,
-): Promise<PreparedRun> {
+): Promise<Omit<PreparedRun, 'lock'>> {
   const { folder } = config.output;
   const first = communicator.rank === 0;
   const state = resumed?.state ?? null;
@@ -215,10 +268,16 @@ async function withModel(
       watch: new EvaluationWatch(config, state),
       trace,
       log: first ? await MetricsJsonl.open(join(folder, 'metrics.jsonl'), state?.step ?? null) : null,
-      tensorboard: first && config.logging.tensorboard ? new TensorboardWriter(join(folder, 'runs')) : null,
+      tensorboard: first && config.logging.tensorboard ? await openTensorboard(folder) : null,
     };
   } catch (error) {
     trainer.dispose();
     throw error;
   }
+}
+
+async function openTensorboard(runFolder: string): Promise<TensorboardWriter> {
+  const writer = new TensorboardWriter(join(runFolder, 'runs'));
+  await recordFiles(runFolder, 0, [join('runs', basename(writer.file))]);
+  return writer;
 }

@@ -32,7 +32,7 @@ import {
   shardMetadata,
 } from '../shard/shards-file.js';
 
-const STATE_FILE = 'trainer-state.json';
+export const STATE_FILE = 'trainer-state.json';
 
 export interface TrainerState {
   /** Updates done. */

@@ -4,6 +4,7 @@ import { NativeError } from '@sralign/native';
 import { verifyCheckpoint, writeChecksums } from '../checkpoint/checksums.js';
 import { writeFolder, writeFolderTogether } from '../checkpoint/commit.js';
 import { checkpointFolder, pruneCheckpoints } from '../checkpoint/run-folder.js';
+import { recordFolder } from '../checkpoint/run-record.js';
 import { watchWorld } from '../comm/world.js';
 import { environment } from '../config/env.js';
 import type { Config } from '../config/schema.js';
@@ -32,6 +33,8 @@ export interface TrainOptions {
   readonly resume?: boolean;
   /** Delete the run in output.folder first. */
   readonly overwrite?: boolean;
+  /** Where the configuration was read from: never in a folder whose run is overwritten. */
+  readonly configFile?: string;
   /** Aborting ends the run with a checkpoint: between microbatches, whose step is then done again on resuming. */
   readonly signal?: AbortSignal;
   /** File that gets a trace of the steps of all ranks (shard/trace.ts). It grows with every step: for short runs. */
@@ -51,6 +54,7 @@ export async function train(config: Config, options: TrainOptions = {}): Promise
   const run: RunOptions = {
     resume: options.resume === true,
     overwrite: options.overwrite === true,
+    configFile: options.configFile ?? null,
     trace: options.trace ?? null,
     signal: options.signal ?? new AbortController().signal,
     onEvent: (rank === 0 ? options.onEvent : undefined) ?? (() => {}),
@@ -72,6 +76,7 @@ async function runAndReport(config: Config, run: RunOptions): Promise<TrainResul
     } finally {
       prepared.trainer.dispose();
       prepared.trainer.model.dispose();
+      await prepared.lock.release();
     }
   } catch (error) {
     if (!wasStopped(error, run.signal)) throw explained(error);
@@ -221,7 +226,10 @@ class Run {
     // What it says of the steps before must not be lost when the checkpoint is not.
     await run.log?.flush();
     try {
-      await writeFolderTogether(folder, run.communicator, temporary => this.fillCheckpoint(temporary));
+      await writeFolderTogether(folder, run.communicator, async temporary => {
+        await this.fillCheckpoint(temporary);
+        await recordFolder(config.output.folder, run.communicator.rank, folder, temporary);
+      });
     } catch (error) {
       throw error instanceof NotFiniteError ? this.stepError(error, this.step) : error;
     }
@@ -266,6 +274,7 @@ class Run {
         metrics: this.metrics,
         seconds: (performance.now() - this.startedMs) / 1000,
       });
+      await recordFolder(this.config.output.folder, 0, folder, temporary);
     });
     return folder;
   }

@@ -145,7 +145,7 @@ describe('writeFolderTogether', () => {
       expect.stringMatching(/^\.tmp-step-000002-\d+$/),
     ]);
     expect(await latestCheckpoint(run)).toBeNull();
-    await createRunFolder(run, { overwrite: false });
+    await createRunFolder(run, { overwrite: false }, 0);
     expect(await readdir(join(run, 'checkpoints'))).toEqual([]);
   });
 

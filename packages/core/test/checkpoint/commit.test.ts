@@ -108,7 +108,7 @@ async function expectComplete(run: string): Promise<void> {
   }
 }
 
-const resume = (run: string): Promise<void> => createRunFolder(run, { overwrite: false });
+const resume = (run: string): Promise<void> => createRunFolder(run, { overwrite: false }, 0);
 
 describe('a writer of checkpoints killed by SIGKILL', () => {
   it('in the middle of one leaves the one before it', async () => {

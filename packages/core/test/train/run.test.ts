@@ -66,6 +66,7 @@ describe('train', () => {
     const result = await train(config(run), { onEvent: event => void events.push(event) });
     expect(result.steps).toBe(12);
     expect((await readdir(run)).sort()).toEqual([
+      '.sralign',
       'checkpoints',
       'clock.json',
       'config.yaml',
