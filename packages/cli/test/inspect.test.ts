@@ -76,6 +76,52 @@ describe('sralign data preview', () => {
     expect(stdout).toMatch(/^prompt tokens +median \d+, 90 % up to \d+, longest 60$/m);
   });
 
+  it('says which rule gave BOS and the end of an answer', async () => {
+    using folder = new TemporaryFolder();
+    const preview = async (format: string, template: string | null): Promise<string> => {
+      cpSync(MODEL, folder.join('model'), { recursive: true });
+      const file = folder.join('model/tokenizer_config.json');
+      const settings = JSON.parse(readFileSync(file, 'utf8')) as object;
+      writeFileSync(file, JSON.stringify({ ...settings, chat_template: template }));
+      const prompt = format === 'preference' ? 'Hi' : [{ role: 'user', content: 'Hi' }];
+      writeFileSync(folder.join('pairs.jsonl'), JSON.stringify({ prompt, chosen: ' yes', rejected: ' no' }));
+      const set = [
+        `data.train=${folder.join('pairs.jsonl')}`,
+        `data.format=${format}`,
+        `model.path=${folder.join('model')}`,
+      ].flatMap(change => ['--set', change]);
+      const { code, stdout } = await sralign(['data', 'preview', tinyConfig(folder), ...set]);
+      expect(code).toBe(0);
+      return stdout;
+    };
+    const text = await preview('preference', null);
+    expect(text).toMatch(/^BOS +<s>, once and first: the tokenizer adds it$/m);
+    expect(text).toMatch(/^end of an answer +<\/s>, put behind each whole answer; none behind a cut one$/m);
+    const turns = "{% for m in messages %}{{ m['content'] + '</s>' }}{% endfor %}";
+    const chat = await preview('conversational', turns);
+    expect(chat).toMatch(/^BOS +none: the chat template writes none$/m);
+    expect(chat).toMatch(/^end of an answer +<\/s>, as the chat template writes it; nothing is added/m);
+    const endless = await preview('conversational', `{{ bos_token }}${turns.replace('</s>', '\\n')}`);
+    expect(endless).toMatch(/^BOS +<s>, as the chat template writes it$/m);
+    expect(endless).toMatch(/^end of an answer +none: the chat template writes no special token there/m);
+  });
+
+  it('shows no p to sft, and refuses what training would', async () => {
+    using folder = new TemporaryFolder();
+    const preview = (...changes: string[]) =>
+      sralign(['data', 'preview', tinyConfig(folder), ...changes.flatMap(change => ['--set', change])]);
+    const long = ['tokens.longPrompt=drop', 'tokens.maxTokens=510', 'tokens.maxPromptTokens=505'];
+    const sft = await preview('method=sft', ...long);
+    expect(sft.code).toBe(0);
+    expect(sft.stdout).not.toContain('p ⊕ x');
+    const dpo = await preview('method=dpo', ...long);
+    expect(dpo.code).toBe(0);
+    expect(dpo.stdout).toContain('note: The augmented view is not evaluated (evaluation.augmented: auto).');
+    const srDpo = await preview(...long);
+    expect(srDpo.code).toBe(2);
+    expect(srDpo.stderr).toMatch(/field "augmentation\.prompt": A sequence of \d+ tokens/);
+  });
+
   it('names the row whose prompt training would refuse', async () => {
     using folder = new TemporaryFolder();
     const { code, stdout, stderr } = await sralign([

@@ -5,6 +5,7 @@ export { deviceOfRank, failWorld, joinWorld, leaveWorld, worldCommunicator } fro
 export { configJsonSchema, describeConfig } from './config/describe.js';
 export { environment, type Ranks } from './config/env.js';
 export { loadConfig, parseConfig, stringifyConfig } from './config/load.js';
+export { METHODS, type Method } from './config/method.js';
 export type { Config } from './config/schema.js';
 export { DEFAULT_AUGMENTATION_PROMPT } from './config/schema.js';
 export { withoutSecrets } from './config/secrets.js';
@@ -16,11 +17,11 @@ export * from './errors.js';
 export { type GenerateOptions, generateText, generateTokens } from './generate/generate.js';
 export { type Companions, readCompanions } from './hf/folder.js';
 export { resolveModelFolder } from './hf/hub.js';
-export { METHODS, type Method, type PreferenceOptions } from './loss/preference.js';
+export type { PreferenceOptions } from './loss/preference.js';
 export { scorePairs } from './loss/score.js';
 export { readMetrics } from './metrics/jsonl.js';
 export { CausalLM } from './model/causal-lm.js';
-export { type LoadModelOptions, loadModel } from './model/load.js';
+export { type LoadModelOptions, loadModel, readModelSpec } from './model/load.js';
 export { sequenceLogits } from './model/logits.js';
 export { saveModel } from './model/save.js';
 export type { MemoryChange, MemoryFit } from './plan/fit.js';
@@ -33,6 +34,7 @@ export { SHARDINGS, type Sharding, type ShardingOptions } from './shard/unit.js'
 export { renderChat } from './tokens/chat-template.js';
 export { type EncodedDataset, type EncodedPair, encodePairs } from './tokens/encode.js';
 export { explainPair } from './tokens/explain.js';
+export { type EncodedForRun, encodeForRun, equalAnswersOf, type TokenLimits } from './tokens/run-data.js';
 export { loadTokenizer, type Tokenizer } from './tokens/tokenizer.js';
 export type { TrainEvent, TrainResult } from './train/events.js';
 export {

@@ -1,6 +1,6 @@
 /** `sralign data preview CONFIG`: what the rows of the training data become. */
 import { styleText } from 'node:util';
-import type { EncodedDataset, explainPair } from '@sralign/core';
+import type { EncodedDataset, EncodedForRun, explainPair } from '@sralign/core';
 import { Command } from 'commander';
 import { examples, setOption, wholeNumber } from '../options.js';
 import { dataSummary } from '../report/data-summary.js';
@@ -45,22 +45,41 @@ export function dataCommand(): Command {
 async function runPreview(file: string, options: PreviewOptions): Promise<void> {
   const core = await import('@sralign/core');
   const config = await core.loadConfig(file, options.set);
-  const source = config.model.tokenizer ?? config.model.path;
-  const folder = await core.resolveModelFolder(source, config.model.revision, { weights: false });
-  const tokenizer = await core.loadTokenizer(folder);
-  const equalAnswers = config.method === 'sft' ? 'keep' : 'drop';
-  const maxPairs = Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS);
+  const { path, revision, tokenizer: tokenizerSource } = config.model;
+  const modelFolder = await core.resolveModelFolder(path, revision, { weights: false });
+  const tokenizerFolder =
+    tokenizerSource === null
+      ? modelFolder
+      : await core.resolveModelFolder(tokenizerSource, revision, { weights: false });
+  const tokenizer = await core.loadTokenizer(tokenizerFolder);
+  const limits = { ...(await core.readModelSpec(modelFolder)), modelFolder };
   const { rows, reports } = await core.readPreferenceRows(config.data.train, config.data.format, {
-    maxPairs,
-    equalAnswers,
+    maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
+    equalAnswers: core.equalAnswersOf(config),
   });
-  const encoding = { policy: config.tokens, augmentation: config.augmentation, equalAnswers } as const;
+  let encoded: EncodedForRun | Error;
+  try {
+    // As for evaluation, which reads all that any part of the run reads.
+    encoded = core.encodeForRun(rows, 'evaluation', config, tokenizer, limits);
+  } catch (error) {
+    encoded = error as Error;
+  }
+  // What a run would refuse is shown before it is refused.
+  const withP = encoded instanceof Error ? config.method !== 'sft' : encoded.dataset.augmented;
+  const encoding = {
+    policy: config.tokens,
+    augmentation: withP ? config.augmentation : null,
+    equalAnswers: core.equalAnswersOf(config),
+  };
   for (const row of rows.slice(0, options.rows))
     process.stdout.write(`${pairText(core.explainPair(row, tokenizer, encoding))}\n\n`);
-  const dataset = core.encodePairs(rows, tokenizer, encoding);
+  process.stdout.write(`${endsReport(core.explainPair(rows[0]!, tokenizer, encoding).ends)}\n\n`);
+  if (encoded instanceof Error) throw encoded;
+  const { dataset, notice } = encoded;
   const report = core.dataReports('training', reports, dataset.reports);
   process.stdout.write(`${report.map(dataSummary).join('\n')}\n`);
   for (const warning of report.flatMap(core.dataWarnings)) process.stdout.write(`warning: ${warning}\n`);
+  if (notice !== null) process.stdout.write(`note: ${notice}\n`);
   process.stdout.write(`\n${lengthReport(dataset)}\n`);
 }
 
@@ -76,7 +95,9 @@ function pairText(pair: PairExplanation): string {
   return [
     pair.fate === 'used' ? heading : `${heading}  ${FATES[pair.fate]}`,
     part('prompt x', pair.prompt),
-    part('p ⊕ x', { ...pair.augmentedPrompt, cutText: '', cutTokens: 0 }),
+    ...(pair.augmentedPrompt === null
+      ? []
+      : [part('p ⊕ x', { ...pair.augmentedPrompt, cutText: '', cutTokens: 0 })]),
     part('chosen', pair.chosen),
     part('rejected', pair.rejected),
   ].join('\n');
@@ -93,12 +114,34 @@ function part(label: string, { text, tokens, cutText, cutTokens }: ExplainedText
 
 const indented = (text: string): string => text.replace(/^/gm, '  | ');
 
-function lengthReport({ pairs, sharedAugmentation }: EncodedDataset): string {
+/** Which rule gave the first and the last token. */
+function endsReport({ decidedBy, bos, end }: PairExplanation['ends']): string {
+  if (decidedBy === 'tokenizer') {
+    return listing([
+      [
+        'BOS',
+        bos === null ? 'none: the tokenizer adds none' : `${bos}, once and first: the tokenizer adds it`,
+      ],
+      ['end of an answer', `${end}, put behind each whole answer; none behind a cut one`],
+    ]);
+  }
+  return listing([
+    ['BOS', bos === null ? 'none: the chat template writes none' : `${bos}, as the chat template writes it`],
+    [
+      'end of an answer',
+      end === null
+        ? 'none: the chat template writes no special token there, so no model learns from it where to stop'
+        : `${end}, as the chat template writes it; nothing is added, and none behind a cut one`,
+    ],
+  ]);
+}
+
+function lengthReport({ pairs, sharedAugmentation, augmented: withP }: EncodedDataset): string {
   const augmented = pairs.map(pair => sharedAugmentation.length + pair.augmentedPrompt.length);
   return listing([
     ['pairs', number(pairs.length)],
     ['prompt tokens', spread(pairs.map(pair => pair.prompt.length))],
-    ['p ⊕ x tokens', spread(augmented)],
+    ...(withP ? ([['p ⊕ x tokens', spread(augmented)]] as const) : []),
     ['response tokens', spread(pairs.flatMap(pair => [pair.chosen.length, pair.rejected.length]))],
   ]);
 }

@@ -52,10 +52,8 @@ async function runGenerate(model: string, options: GenerateOptions): Promise<voi
   const tokenizer = await core.loadTokenizer(folder);
   const loaded = await core.loadModel(folder, { dtype: options.dtype });
   for (const notice of loaded.notices) process.stderr.write(`note: ${notice}\n`);
-  const prompt = options.chat
-    ? core.renderChat(tokenizer, [{ role: 'user', content: options.prompt }], true)
-    : options.prompt;
-  if (!options.chat) process.stdout.write(prompt);
+  const prompt = options.chat ? [{ role: 'user', content: options.prompt } as const] : options.prompt;
+  if (typeof prompt === 'string') process.stdout.write(prompt);
   for await (const text of core.generateText(loaded, tokenizer, { ...options, prompt }))
     process.stdout.write(text);
   process.stdout.write('\n');

@@ -19,7 +19,7 @@ export interface KeyDescription {
 
 /** What this file needs to know of a JSON Schema that zod made from `configSchema`. */
 interface JsonSchema {
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly enum?: readonly string[];
   readonly anyOf?: readonly JsonSchema[];
   readonly items?: JsonSchema;
@@ -53,5 +53,5 @@ function typeName(schema: JsonSchema): string {
   if (schema.anyOf !== undefined) return schema.anyOf.map(typeName).join(' | ');
   if (schema.enum !== undefined) return schema.enum.join(' | ');
   if (schema.items !== undefined) return `list of ${typeName(schema.items)}`;
-  return schema.type ?? 'any';
+  return schema.type === undefined ? 'any' : [schema.type].flat().join(' | ');
 }

@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { expandHome } from './env.js';
+import { METHODS } from './method.js';
 
 /** The p of the paper: asks for a response of the highest quality. */
 export const DEFAULT_AUGMENTATION_PROMPT =
@@ -94,8 +95,13 @@ const augmentationSchema = z.strictObject({
   ),
   placement: key(
     z.enum(['prompt', 'last-user-turn']).nullable().default(null),
-    'Where p stands: directly before the whole prompt, or (and a space) before the content of the last user turn of a chat. ' +
+    'Where p stands: before the whole prompt, or before the content of the last user turn of a chat. ' +
       'null: last-user-turn for chat data, prompt for text.',
+  ),
+  separator: key(
+    z.string().nullable().default(null),
+    'Text between p and what follows it. null: none before a whole prompt, a space before the content of the last user turn. ' +
+      'An empty p has none.',
   ),
   maxTokens: key(
     z.int().min(0).default(128),
@@ -253,6 +259,11 @@ const evaluationSchema = z.strictObject({
     'Stop after so many evaluations in a row that are not better than the best by checkpoint.keepBest; null: never.',
     'early_stopping_patience',
   ),
+  augmented: key(
+    z.union([z.enum(['auto']), z.boolean()]).default('auto'),
+    'dpo and ipo: evaluate the augmented view too, which they do not train on. auto: where p fits the model, otherwise not, ' +
+      'and the run says why. sr-dpo and sr-ipo always do, sft never.',
+  ),
 });
 
 const loggingSchema = z.strictObject({
@@ -316,14 +327,17 @@ const referenceSchema = z.strictObject({
 
 export const configSchema = z.strictObject({
   method: key(
-    z.enum(['sft', 'dpo', 'ipo', 'sr-dpo', 'sr-ipo']),
+    z.enum(METHODS),
     'What is trained: supervised on the chosen answers, or a preference loss, plain or self-refined.',
     'loss_type',
   ),
   model: key(modelSchema, 'The model that is trained.'),
   data: key(dataSchema, 'Preference pairs.'),
   tokens: key(tokensSchema.prefault({}), 'Lengths, and what is cut.'),
-  augmentation: key(augmentationSchema.prefault({}), 'The augmented view of a pair (sr-dpo and sr-ipo).'),
+  augmentation: key(
+    augmentationSchema.prefault({}),
+    'The augmented view of a pair: sr-dpo and sr-ipo train on it, dpo and ipo evaluate it (evaluation.augmented).',
+  ),
   loss: key(lossSchema.prefault({}), 'The preference loss.'),
   sft: key(sftSchema.prefault({}), 'The supervised loss.'),
   optimizer: key(optimizerSchema.prefault({}), 'The optimizer, with the semantics of PyTorch.'),

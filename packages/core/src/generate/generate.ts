@@ -1,9 +1,12 @@
 /** Text generation with a key-value cache: the prompt in one pass, then one token at a time. */
 import { linear, Scope, Tensor, unscoped } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
+import type { ChatMessage } from '../data/rows.js';
 import { ConfigError } from '../errors.js';
 import type { CausalLM, KeyValueCache } from '../model/causal-lm.js';
-import { encodeWithoutBos, type Tokenizer } from '../tokens/tokenizer.js';
+import { endOfTurnToken } from '../tokens/completion.js';
+import { encodePrompt } from '../tokens/sequence.js';
+import type { Tokenizer } from '../tokens/tokenizer.js';
 import { type SamplingOptions, TokenSampler } from './sampling.js';
 
 export interface GenerateOptions extends SamplingOptions {
@@ -11,7 +14,7 @@ export interface GenerateOptions extends SamplingOptions {
 }
 
 /**
- * Generates after a prompt, one token id per iteration, and ends at `eosTokenId`, which is not given out.
+ * Generates after a prompt, one token id per iteration, and ends at any of `stopTokenIds`, which is not given out.
  *
  * @param promptTokens with BOS where the model expects it; at least one
  * @throws ConfigError for impossible settings, or when prompt and new tokens exceed the model's positions
@@ -19,7 +22,7 @@ export interface GenerateOptions extends SamplingOptions {
 export function* generateTokens(
   model: CausalLM,
   promptTokens: readonly number[],
-  eosTokenId: number,
+  stopTokenIds: Iterable<number>,
   options: GenerateOptions,
 ): Generator<number> {
   checkOptions(options);
@@ -34,31 +37,47 @@ export function* generateTokens(
   }
   using session = new GenerationSession(model, capacity);
   const sampler = new TokenSampler(options);
+  const stops = new Set(stopTokenIds);
   let logits = session.advance(promptTokens);
   for (let produced = 0; produced < options.maxNewTokens; produced++) {
     const token = sampler.next(logits);
-    if (token === eosTokenId) return;
+    if (stops.has(token)) return;
     yield token;
     if (produced + 1 < options.maxNewTokens) logits = session.advance([token]);
   }
 }
 
 /**
- * Generates text after a prompt, in pieces as they are decided; pieces end at whole characters.
+ * Ids that end an answer: EOS, those that generation_config.json and config.json list, and the end of a turn in the words
+ * of the chat template.
+ */
+export function stopTokens(tokenizer: Tokenizer): number[] {
+  const endOfTurn = tokenizer.chatTemplate === null ? null : endOfTurnToken(tokenizer);
+  return [...new Set([...tokenizer.stopTokenIds, ...(endOfTurn === null ? [] : [endOfTurn.id])])];
+}
+
+/**
+ * Generates text after a prompt, in pieces as they are decided; pieces end at whole characters. It ends at `stopTokens`.
  *
- * @throws as generateTokens
+ * @param options.prompt a text, which gets BOS in front if the tokenizer adds one; or the messages of a chat, which begins
+ *   as its template writes it
+ * @throws as generateTokens and renderChat
  */
 export async function* generateText(
   model: CausalLM,
   tokenizer: Tokenizer,
-  options: GenerateOptions & { readonly prompt: string },
+  options: GenerateOptions & { readonly prompt: string | readonly ChatMessage[] },
 ): AsyncGenerator<string> {
-  const bos = tokenizer.bosTokenId === null ? [] : [tokenizer.bosTokenId];
-  const promptTokens = [...bos, ...encodeWithoutBos(tokenizer, options.prompt)];
+  const { prompt } = options;
+  const { bos, ids } = encodePrompt(
+    tokenizer,
+    typeof prompt === 'string' ? { kind: 'text', text: prompt } : { kind: 'chat', messages: prompt },
+  );
+  const promptTokens = [...bos, ...ids];
   const promptText = tokenizer.decode(promptTokens, { skipSpecialTokens: true });
   const tokens = [...promptTokens];
   let given = promptText.length;
-  for (const token of generateTokens(model, promptTokens, tokenizer.eosTokenId, options)) {
+  for (const token of generateTokens(model, promptTokens, stopTokens(tokenizer), options)) {
     tokens.push(token);
     const text = tokenizer.decode(tokens, { skipSpecialTokens: true });
     // A character may need several byte tokens; until they are complete it decodes to U+FFFD.

@@ -14,8 +14,7 @@
 import * as native from '@sralign/native';
 import { Tensor } from '@sralign/native';
 
-export const METHODS = ['sft', 'dpo', 'ipo', 'sr-dpo', 'sr-ipo'] as const;
-export type Method = (typeof METHODS)[number];
+import { isRefined, type Method } from '../config/method.js';
 
 export interface PreferenceOptions {
   readonly method: Method;
@@ -30,8 +29,6 @@ export interface PreferenceOptions {
   /** SFT: the mean over `example`s of the summed negative log-prob, or the mean over `token`s. */
   readonly sftReduction: 'example' | 'token';
 }
-
-export const isRefined = (method: Method): boolean => method === 'sr-dpo' || method === 'sr-ipo';
 
 /** What the loss of B pairs takes as given, on the device: no gradient flows into it. */
 export interface PreferenceGiven {

@@ -5,7 +5,7 @@
  */
 import { type DType, linear, Scope, synchronize, Tensor } from '@sralign/native';
 import { type Answers, type PairTokens, packedTokens, type View } from '../batch/pack.js';
-import { isRefined, type Method } from '../loss/preference.js';
+import { isRefined, type Method } from '../config/method.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { ModelSpec } from '../model/spec.js';
 

@@ -6,7 +6,7 @@ import { DataError, ModelError } from '../errors.js';
 import { exists } from '../files.js';
 import { resolveModelFolder } from '../hf/hub.js';
 import { readModelSpec } from '../model/load.js';
-import { encodePairs } from '../tokens/encode.js';
+import { encodeForRun, equalAnswersOf } from '../tokens/run-data.js';
 import { loadTokenizer } from '../tokens/tokenizer.js';
 import { lengthsOf, type PairLengths } from './lengths.js';
 import type { WayInputs } from './ways.js';
@@ -41,16 +41,13 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
     const absent = missing[0] ?? join(tokenizerFolder, 'tokenizer.json');
     return { spec, modelSource, ...assumedLengths(config, absent) };
   }
-  const equalAnswers = config.method === 'sft' ? 'keep' : 'drop';
   const { rows } = await readPreferenceRows(config.data.train, config.data.format, {
     maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
-    equalAnswers,
+    equalAnswers: equalAnswersOf(config),
   });
-  const dataset = encodePairs(rows, await loadTokenizer(tokenizerFolder), {
-    policy: config.tokens,
-    augmentation: config.augmentation,
-    equalAnswers,
-  });
+  const purpose = config.data.eval.length === 0 ? 'training' : 'evaluation';
+  const loaded = await loadTokenizer(tokenizerFolder);
+  const { dataset } = encodeForRun(rows, purpose, config, loaded, null);
   const pairs = dataset.pairs.map(lengthsOf);
   return {
     spec,

@@ -1,8 +1,8 @@
 /** A configuration run in other ways: which batches it packs, and what of it memory and time are planned from. */
 import { cpuInfo, threads } from '@sralign/native';
 import type { Answers, View } from '../batch/pack.js';
+import { isRefined, type Method } from '../config/method.js';
 import type { Config } from '../config/schema.js';
-import { isRefined, type Method } from '../loss/preference.js';
 import type { ModelSpec } from '../model/spec.js';
 import type { Sharding } from '../shard/unit.js';
 import { longestFirst, meanShape, type PackedShape, type PairLengths, packedShape } from './lengths.js';

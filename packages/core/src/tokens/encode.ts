@@ -5,24 +5,29 @@
  *                            | y- EOS        placement last-user-turn: p inside x, before the user's words
  *
  * p, x and the answers are tokenised separately and concatenated, so that whatever two sequences share, they share
- * token for token. BOS stands once, first, if the tokenizer has one. A whole answer ends in EOS, a cut one does not.
+ * token for token. In a text BOS stands once, first, if the tokenizer has one, and EOS ends a whole answer. Of a chat both
+ * are what its template writes (completion.ts). A cut answer ends where it was cut.
  */
-import type { ChatMessage, EncodeCounts, EqualAnswers, PreferenceRow } from '../data/rows.js';
+import type { EncodeCounts, EqualAnswers, PreferenceRow } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
 import { reportProgress } from '../progress.js';
 import {
   type AugmentationOptions,
+  augmentationText,
   encodeAugmentation,
+  type Placement,
   renderAugmentedChat,
   splitAroundAugmentation,
 } from './augment.js';
-import { renderChat } from './chat-template.js';
-import { encodeWithoutBos, type Tokenizer } from './tokenizer.js';
+import { chatCompletion } from './completion.js';
+import { type EncodedPrompt, encodeContinuation, encodePrompt, encodeRendered } from './sequence.js';
+import type { Tokenizer } from './tokenizer.js';
 import { cutAround, cutPrompt, cutResponse, type KeptSide, type TokenPolicy } from './truncate.js';
 
 export interface EncodeOptions {
   readonly policy: TokenPolicy;
-  readonly augmentation: AugmentationOptions;
+  /** null where nothing reads the augmented view: it is then the plain one. */
+  readonly augmentation: AugmentationOptions | null;
   /** Pairs whose answers are the same tokens once they are cut; default drop. */
   readonly equalAnswers?: EqualAnswers;
 }
@@ -31,9 +36,9 @@ export interface EncodeOptions {
 export interface EncodedPair {
   readonly file: string;
   readonly row: number;
-  /** x, with BOS if the tokenizer has one. */
+  /** x, with BOS where it has one. */
   readonly prompt: Int32Array;
-  /** y+ and, unless it was cut, its EOS. */
+  /** y+ and, unless it was cut, what ends it: EOS, or the end of the turn in the words of the chat template. */
   readonly chosen: Int32Array;
   /** y- likewise. */
   readonly rejected: Int32Array;
@@ -56,6 +61,8 @@ export interface EncodedDataset {
   readonly pairs: EncodedPair[];
   /** [BOS] p, the beginning of every augmented view, for placement prompt; empty for last-user-turn. */
   readonly sharedAugmentation: Int32Array;
+  /** Whether there is an augmented view of its own. */
+  readonly augmented: boolean;
   readonly tokenizerHash: string;
   readonly reports: EncodeReport[];
 }
@@ -99,6 +106,7 @@ export function encodePairs(
   return {
     pairs,
     sharedAugmentation: encoding.sharedAugmentation,
+    augmented: options.augmentation !== null,
     tokenizerHash: tokenizer.hash,
     reports: [...reports.values()],
   };
@@ -107,8 +115,8 @@ export function encodePairs(
 /** What is the same for all rows. */
 export interface Encoding extends EncodeOptions {
   readonly tokenizer: Tokenizer;
-  readonly placement: 'prompt' | 'last-user-turn';
-  /** [BOS], or nothing. */
+  readonly placement: Placement;
+  /** [BOS], or nothing: what the augmented view of every row begins with. */
   readonly bos: readonly number[];
   readonly sharedAugmentation: Int32Array;
 }
@@ -116,10 +124,8 @@ export interface Encoding extends EncodeOptions {
 /** A row as tokens, before any cut. */
 export interface FullPair {
   readonly row: PreferenceRow;
-  /** x as text; a chat rendered up to the opening of the answer. */
-  readonly promptText: string;
-  /** x without BOS. */
-  readonly prompt: readonly number[];
+  /** x. */
+  readonly prompt: EncodedPrompt;
   readonly chosen: readonly number[];
   readonly rejected: readonly number[];
   /** Tokens of x, BOS included. */
@@ -131,8 +137,12 @@ export function prepareEncoding(
   tokenizer: Tokenizer,
   options: EncodeOptions,
 ): Encoding {
+  const { augmentation } = options;
   const textRow = rows.find(({ prompt }) => prompt.kind === 'text');
-  const placement = options.augmentation.placement ?? (textRow === undefined ? 'last-user-turn' : 'prompt');
+  const placement = augmentation?.placement ?? (textRow === undefined ? 'last-user-turn' : 'prompt');
+  if (augmentation === null || rows.length === 0) {
+    return { ...options, tokenizer, placement, bos: [], sharedAugmentation: new Int32Array() };
+  }
   if (placement === 'last-user-turn' && textRow !== undefined) {
     throw new ConfigError(
       `The placement last-user-turn needs chat data, but ${textRow.file} holds plain text.`,
@@ -142,31 +152,41 @@ export function prepareEncoding(
       },
     );
   }
-  const bos = tokenizer.bosTokenId === null ? [] : [tokenizer.bosTokenId];
-  const augmentation = encodeAugmentation(tokenizer, options.augmentation);
-  const sharedAugmentation = Int32Array.from(placement === 'prompt' ? [...bos, ...augmentation] : []);
+  const p = encodeAugmentation(tokenizer, augmentation, placement);
+  const { bos } = encodePrompt(tokenizer, rows[0]!.prompt, rows[0]);
+  const sharedAugmentation = Int32Array.from(placement === 'prompt' ? [...bos, ...p] : []);
   return { ...options, tokenizer, placement, bos, sharedAugmentation };
 }
 
-export function encodeInFull(row: PreferenceRow, { tokenizer, bos }: Encoding): FullPair {
-  const promptText =
-    row.prompt.kind === 'text' ? row.prompt.text : renderChat(tokenizer, row.prompt.messages, true, row);
-  const prompt = encodeWithoutBos(tokenizer, promptText);
-  if (prompt.length === 0) {
+export function encodeInFull(row: PreferenceRow, { tokenizer }: Encoding): FullPair {
+  const prompt = encodePrompt(tokenizer, row.prompt, row);
+  if (prompt.ids.length === 0) {
     throw new DataError('The prompt has no tokens.', { file: row.file, row: row.row, field: 'prompt' });
   }
-  const response = (field: 'chosen' | 'rejected'): number[] => {
-    const text = withoutEos(responseText(row, field, promptText, tokenizer), tokenizer);
-    return [...tokenizer.encode(text, { continues: true }), tokenizer.eosTokenId];
-  };
   return {
     row,
-    promptText,
     prompt,
-    chosen: response('chosen'),
-    rejected: response('rejected'),
-    promptTokens: bos.length + prompt.length,
+    chosen: encodeResponse(row, 'chosen', prompt, tokenizer),
+    rejected: encodeResponse(row, 'rejected', prompt, tokenizer),
+    promptTokens: prompt.bos.length + prompt.ids.length,
   };
+}
+
+function encodeResponse(
+  row: PreferenceRow,
+  field: 'chosen' | 'rejected',
+  prompt: EncodedPrompt,
+  tokenizer: Tokenizer,
+): number[] {
+  const { file, row: number } = row;
+  if (row.prompt.kind === 'chat') {
+    const { messages } = row.prompt;
+    const place = { file, row: number, field };
+    const text = chatCompletion(tokenizer, messages, prompt.text, row[field], place);
+    return encodeContinuation(tokenizer, prompt.ids, text);
+  }
+  const text = withoutEos(row[field], tokenizer);
+  return [...encodeContinuation(tokenizer, prompt.ids, text), tokenizer.eosTokenId];
 }
 
 /** What the policy does with the prompt of a pair. */
@@ -181,20 +201,22 @@ export function promptFate(
 
 /** Applies the policy to a pair whose prompt fits or is to be cut. */
 export function fitToPolicy(full: FullPair, encoding: Encoding): EncodedPair {
-  const { policy, bos } = encoding;
+  const { policy } = encoding;
+  const { bos, ids } = full.prompt;
   const removed = Math.max(0, full.promptTokens - policy.maxPromptTokens);
   const keep = policy.longPrompt === 'keep-start' ? 'start' : 'end';
-  const prompt = cutPrompt(full.prompt, removed, keep);
+  const kept = cutPrompt(ids, removed, keep);
   const responseLimit = policy.maxTokens - (full.promptTokens - removed);
   const chosen = cutResponse(full.chosen, responseLimit);
   const rejected = cutResponse(full.rejected, responseLimit);
+  const prompt = Int32Array.from([...bos, ...kept]);
   return {
     file: full.row.file,
     row: full.row.row,
-    prompt: Int32Array.from([...bos, ...prompt]),
+    prompt,
     chosen: Int32Array.from(chosen),
     rejected: Int32Array.from(rejected),
-    augmentedPrompt: Int32Array.from(augmentedPrompt(full, encoding, prompt, removed, keep)),
+    augmentedPrompt: augmentedPrompt(full, encoding, prompt, removed, keep),
     cut: {
       promptTokens: removed,
       chosenTokens: full.chosen.length - chosen.length,
@@ -203,41 +225,36 @@ export function fitToPolicy(full: FullPair, encoding: Encoding): EncodedPair {
   };
 }
 
+/** @param plain what is left of x */
 function augmentedPrompt(
-  { row, promptText }: FullPair,
-  { tokenizer, augmentation, placement, bos }: Encoding,
-  prompt: readonly number[],
+  { row, prompt: { text: promptText, bos } }: FullPair,
+  { tokenizer, augmentation, placement, bos: sharedBos }: Encoding,
+  plain: Int32Array,
   removed: number,
   keep: KeptSide,
-): readonly number[] {
-  if (placement === 'prompt') return prompt;
-  if (augmentation.prompt === '' || row.prompt.kind === 'text') return [...bos, ...prompt];
-  const text = renderAugmentedChat(tokenizer, row.prompt.messages, promptText, augmentation.prompt, row);
-  const ids = encodeWithoutBos(tokenizer, text.head + augmentation.prompt + text.tail);
-  if (removed === 0) return [...bos, ...ids];
-  return [...bos, ...cutAround(splitAroundAugmentation(tokenizer, ids, text), removed, prompt.length, keep)];
+): Int32Array {
+  if (augmentation === null) return plain;
+  if (placement === 'prompt') {
+    if (bos.length !== sharedBos.length) throw mixedBosError(row);
+    return plain.subarray(bos.length);
+  }
+  const inserted = augmentationText(augmentation, placement);
+  if (inserted === '' || row.prompt.kind === 'text') return plain;
+  const text = renderAugmentedChat(tokenizer, row.prompt.messages, promptText, inserted, row);
+  const { ids } = encodeRendered(tokenizer, text.head + text.augmentation + text.tail);
+  if (removed === 0) return Int32Array.from([...bos, ...ids]);
+  const around = splitAroundAugmentation(tokenizer, ids, text);
+  return Int32Array.from([...bos, ...cutAround(around, removed, plain.length - bos.length, keep)]);
 }
 
-/** The answer as it stands behind the prompt: for a chat, what the template adds for the assistant's message. */
-function responseText(
-  row: PreferenceRow,
-  field: 'chosen' | 'rejected',
-  promptText: string,
-  tokenizer: Tokenizer,
-): string {
-  if (row.prompt.kind === 'text') return row[field];
-  const answer: ChatMessage = { role: 'assistant', content: row[field] };
-  const rendered = renderChat(tokenizer, [...row.prompt.messages, answer], false, row);
-  if (!rendered.startsWith(promptText)) {
-    throw new DataError('The chat template renders the prompt differently once it is answered.', {
-      file: row.file,
-      row: row.row,
-      field,
-      hint: 'Prompt and answer cannot be told apart; use another chat template.',
-    });
-  }
-  return rendered.slice(promptText.length);
-}
+/** What all augmented views share is computed once, and begins with BOS or does not. */
+const mixedBosError = ({ file, row }: PreferenceRow): DataError =>
+  new DataError('This prompt and the first one differ in whether they begin with BOS.', {
+    file,
+    row,
+    field: 'augmentation.placement',
+    hint: 'Keep chats and plain texts in separate runs, or set augmentation.placement to last-user-turn.',
+  });
 
 /** Removes an EOS that already ends the text, and the white space a template writes behind it. */
 function withoutEos(text: string, { specialTokens }: Tokenizer): string {
@@ -269,10 +286,10 @@ function countInto(report: EncodeReport, { cut }: EncodedPair): void {
 export const saysNothing = (
   { chosen, rejected }: Pick<EncodedPair, 'chosen' | 'rejected'>,
   { equalAnswers }: Pick<EncodeOptions, 'equalAnswers'>,
-): boolean =>
-  equalAnswers !== 'keep' &&
-  chosen.length === rejected.length &&
-  chosen.every((id, index) => id === rejected[index]);
+): boolean => equalAnswers !== 'keep' && sameTokens(chosen, rejected);
+
+export const sameTokens = (a: Int32Array, b: Int32Array): boolean =>
+  a.length === b.length && a.every((id, index) => id === b[index]);
 
 function longPromptError({ row, promptTokens }: FullPair, { maxPromptTokens }: TokenPolicy): DataError {
   return new DataError(`The prompt has ${promptTokens} tokens; the limit is ${maxPromptTokens}.`, {

@@ -1,5 +1,6 @@
 /** What becomes of one row, as text and counts: for `sralign data preview`. */
 import type { PreferenceRow } from '../data/rows.js';
+import { endOfTurnToken } from './completion.js';
 import {
   type EncodeOptions,
   encodeInFull,
@@ -20,6 +21,16 @@ export interface ExplainedText {
   readonly cutTokens: number;
 }
 
+/** What begins a sequence and ends a whole answer, and who decided it. */
+export interface EndRules {
+  /** A text has the tokenizer's BOS and EOS; a chat has what its template writes, and nothing else. */
+  readonly decidedBy: 'tokenizer' | 'chat template';
+  /** Text of the token that stands first; null for none. */
+  readonly bos: string | null;
+  /** Text of the token that ends a whole answer; null where the template writes none. */
+  readonly end: string | null;
+}
+
 export interface PairExplanation {
   readonly file: string;
   readonly row: number;
@@ -28,9 +39,10 @@ export interface PairExplanation {
    * nothing is shown as cut. equal: left out, because the answers are the same tokens once they are cut.
    */
   readonly fate: 'used' | 'dropped' | 'refused' | 'equal';
+  readonly ends: EndRules;
   readonly prompt: ExplainedText;
-  /** The whole augmented view up to the answer, p included. */
-  readonly augmentedPrompt: Pick<ExplainedText, 'text' | 'tokens'>;
+  /** The whole augmented view up to the answer, p included; null where nothing reads it. */
+  readonly augmentedPrompt: Pick<ExplainedText, 'text' | 'tokens'> | null;
   readonly chosen: ExplainedText;
   readonly rejected: ExplainedText;
 }
@@ -60,17 +72,26 @@ export function explainPair(
   const { cut } = pair;
   const promptCut =
     options.policy.longPrompt === 'keep-start'
-      ? full.prompt.slice(full.prompt.length - cut.promptTokens)
-      : full.prompt.slice(0, cut.promptTokens);
+      ? full.prompt.ids.slice(full.prompt.ids.length - cut.promptTokens)
+      : full.prompt.ids.slice(0, cut.promptTokens);
   const responseCut = (ids: readonly number[], count: number) => ids.slice(ids.length - count);
-  const augmented = [...encoding.sharedAugmentation, ...pair.augmentedPrompt];
+  const augmented =
+    options.augmentation === null ? null : [...encoding.sharedAugmentation, ...pair.augmentedPrompt];
   return {
     file: row.file,
     row: row.row,
     fate: used ? (saysNothing(pair, options) ? 'equal' : 'used') : fate === 'drop' ? 'dropped' : 'refused',
+    ends: endRules(row, full.prompt.bos, tokenizer),
     prompt: explain(pair.prompt, promptCut),
-    augmentedPrompt: { text: tokenizer.decode(augmented), tokens: augmented.length },
+    augmentedPrompt: augmented && { text: tokenizer.decode(augmented), tokens: augmented.length },
     chosen: explain(pair.chosen, responseCut(full.chosen, cut.chosenTokens)),
     rejected: explain(pair.rejected, responseCut(full.rejected, cut.rejectedTokens)),
   };
+}
+
+function endRules(row: PreferenceRow, bosIds: readonly number[], tokenizer: Tokenizer): EndRules {
+  const bos = bosIds.length === 0 ? null : tokenizer.decode(bosIds);
+  return row.prompt.kind === 'text'
+    ? { decidedBy: 'tokenizer', bos, end: tokenizer.specialTokens.eos_token! }
+    : { decidedBy: 'chat template', bos, end: endOfTurnToken(tokenizer)?.text ?? null };
 }

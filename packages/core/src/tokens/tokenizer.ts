@@ -2,9 +2,9 @@
  * Text to token ids and back, as the tokenizer.json of the model says.
  *
  * Two decisions are ours. Special tokens are never added by the tokenizer: BOS and EOS are put where they belong by
- * encode.ts. And only text at the beginning of a sequence gets the space that SentencePiece-style tokenizers put in
- * front: a text that continues another (`continues: true`) does not, so that the pieces of a sequence decode to
- * exactly the texts they came from. The text of a special token inside the data, such as "</s>" typed by a user,
+ * sequence.ts and encode.ts. And only text at the beginning of a sequence gets the space that SentencePiece-style
+ * tokenizers put in front: a text that continues another (`continues: true`) does not, so that the pieces of a sequence
+ * decode to exactly the texts they came from. The text of a special token inside the data, such as "</s>" typed by a user,
  * becomes that token, as in Hugging Face's own encoding.
  */
 import { createHash } from 'node:crypto';
@@ -128,12 +128,6 @@ export async function loadTokenizer(
     stopTokenIds: [...new Set([eosTokenId, ...listedEos])],
     hash: hash.digest('hex'),
   };
-}
-
-/** Token ids of a text at the beginning of a sequence, without BOS (which a chat template may have written). */
-export function encodeWithoutBos(tokenizer: Tokenizer, text: string): number[] {
-  const ids = tokenizer.encode(text);
-  return ids[0] === tokenizer.bosTokenId ? ids.slice(1) : ids;
 }
 
 /** What a tokenizer.json can still do to a program that has checked it, such as nesting a thousand levels deep. */

@@ -32,7 +32,7 @@ export async function checkMemory(
       spec: sources.spec,
       timePairs: pairs,
       memoryPairs: pairs,
-      sharedTokens: sources.train.sharedAugmentation.length,
+      sharedTokens: sources.sharedAugmentation.length,
     },
     {
       worldSize,

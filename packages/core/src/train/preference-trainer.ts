@@ -9,11 +9,11 @@ import { Scope, Tensor } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
 import { balancedRounds } from '../batch/balance.js';
 import { type Answers, type PairTokens, packedTokens, packPairs } from '../batch/pack.js';
+import { isRefined } from '../config/method.js';
 import { RunError } from '../errors.js';
 import { preferenceGradient } from '../loss/gradient.js';
 import {
   emptyPreferenceTensors,
-  isRefined,
   type PreferenceGiven,
   type PreferenceOptions,
   type PreferenceTensors,

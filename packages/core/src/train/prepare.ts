@@ -6,14 +6,15 @@ import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
 import { dataReports } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
-import { ConfigError } from '../errors.js';
+import { DataError } from '../errors.js';
 import { type Companions, readCompanions } from '../hf/folder.js';
 import { resolveModelFolder } from '../hf/hub.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel, readModelSpec } from '../model/load.js';
 import type { ModelSpec } from '../model/spec.js';
 import { ReferenceCache } from '../reference/cache.js';
-import { type EncodedDataset, type EncodedPair, encodePairs } from '../tokens/encode.js';
+import { type EncodedDataset, type EncodedPair, sameTokens } from '../tokens/encode.js';
+import { encodeForRun, equalAnswersOf } from '../tokens/run-data.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import type { TrainEvent } from './events.js';
 import type { TrainingPair } from './preference-trainer.js';
@@ -33,6 +34,10 @@ export interface Sources {
   readonly evaluation: EncodedDataset | null;
   /** One of each training file, then one of each evaluation file. */
   readonly reports: readonly DataReport[];
+  /** p, in front of every augmented prompt of both; empty where there is none. */
+  readonly sharedAugmentation: Int32Array;
+  /** What of the request is left out, and why. */
+  readonly notices: readonly string[];
 }
 
 /**
@@ -51,28 +56,38 @@ export async function prepareSources(
   const spec = await readModelSpec(modelFolder);
   const companions = await readCompanions(modelFolder, tokenizerFolder);
   const tokenizer = await loadTokenizer(tokenizerFolder, { now });
+  const limits = { ...spec, modelFolder };
   const reports: DataReport[] = [];
-  // SFT reads the chosen answer only.
-  const equalAnswers = config.method === 'sft' ? 'keep' : 'drop';
+  const notices: string[] = [];
   const encode = async (
     purpose: DataReport['purpose'],
     files: readonly string[],
     maxPairs: number | null,
   ): Promise<EncodedDataset> => {
+    const equalAnswers = equalAnswersOf(config);
     const read = await readPreferenceRows(files, config.data.format, { maxPairs, equalAnswers });
-    const dataset = encodePairs(read.rows, tokenizer, {
-      policy: config.tokens,
-      augmentation: config.augmentation,
-      equalAnswers,
-    });
+    const { dataset, notice } = encodeForRun(read.rows, purpose, config, tokenizer, limits);
     reports.push(...dataReports(purpose, read.reports, dataset.reports));
-    checkTokens(dataset, spec.vocabularySize, spec.maxPositions, modelFolder);
+    if (notice !== null) notices.push(notice);
     return dataset;
   };
   const train = await encode('training', config.data.train, config.data.maxTrainPairs);
   const { eval: evalFiles, maxEvalPairs } = config.data;
   const evaluation = evalFiles.length === 0 ? null : await encode('evaluation', evalFiles, maxEvalPairs);
-  return { ...folders, companions, tokenizer, spec, train, evaluation, reports };
+  const sharedAugmentation = commonAugmentation(train, evaluation);
+  return { ...folders, companions, tokenizer, spec, train, evaluation, sharedAugmentation, reports, notices };
+}
+
+/** @throws DataError when the two begin differently: they go through the same passes */
+function commonAugmentation(train: EncodedDataset, evaluation: EncodedDataset | null): Int32Array {
+  if (evaluation === null || !evaluation.augmented) return train.sharedAugmentation;
+  if (train.augmented && !sameTokens(train.sharedAugmentation, evaluation.sharedAugmentation)) {
+    throw new DataError('The augmented prompts of data.train and data.eval begin differently.', {
+      field: 'data.eval',
+      hint: 'Use chats or plain texts for both.',
+    });
+  }
+  return evaluation.sharedAugmentation;
 }
 
 async function resolveFolders(
@@ -119,18 +134,16 @@ export function microbatchPairs({ training }: Config, { worldSize }: Communicato
 
 interface ReferencedDataset {
   readonly dataset: EncodedDataset;
-  readonly augmented: boolean;
   readonly indices?: readonly number[];
 }
 
 /**
- * Reference log-probs of the data sets, from the cache or computed by the reference model (the initial policy, unless
- * reference.model names another). The ranks compute them together.
+ * Reference log-probs of the data sets, in each view they have: from the cache, or computed by the reference model (the
+ * initial policy, unless reference.model names another). The ranks compute them together.
  *
  * @param referenceKey identity of the reference model; null where the method needs none
  * @param initialPolicy the policy at step 0; null when the run resumes and the policy has moved on
- * @param datasets `augmented`: in the augmented view, too; `indices`: of the pairs that will be used (the others get no
- *   reference), by default all
+ * @param datasets `indices`: of the pairs that will be used (the others get no reference), by default all
  * @param signal aborting it stops between batches; what was computed stays in the cache
  * @throws CheckpointError when the cache does not match; the signal's reason when it is aborted
  */
@@ -157,7 +170,7 @@ export async function attachReference(
   const batchPairs = microbatchPairs(config, communicator);
   try {
     const result: TrainingPair[][] = [];
-    for (const { dataset, augmented, indices = [...dataset.pairs.keys()] } of datasets) {
+    for (const { dataset, indices = [...dataset.pairs.keys()] } of datasets) {
       const pairs = indices.map(index => dataset.pairs[index]!);
       const logpsOf = async (view: 'plain' | 'augmented') => {
         const request = { pairs, view, sharedAugmentation: dataset.sharedAugmentation };
@@ -176,7 +189,7 @@ export async function attachReference(
         });
       };
       const references = await logpsOf('plain');
-      const augmentedReferences = augmented ? await logpsOf('augmented') : null;
+      const augmentedReferences = dataset.augmented ? await logpsOf('augmented') : null;
       const trainingPairs = dataset.pairs.map(trainingPair);
       for (const [i, index] of indices.entries()) {
         trainingPairs[index] = {
@@ -195,41 +208,4 @@ export async function attachReference(
 
 function trainingPair(tokens: EncodedPair): TrainingPair {
   return { tokens, reference: null, augmentedReference: null, source: `${tokens.file}:${tokens.row}` };
-}
-
-function checkTokens(
-  dataset: EncodedDataset,
-  vocabularySize: number,
-  maxPositions: number,
-  folder: string,
-): void {
-  const prefixTokens = dataset.sharedAugmentation.length;
-  for (const pair of dataset.pairs) {
-    const where = { file: pair.file, row: pair.row };
-    const largest = [
-      pair.prompt,
-      pair.augmentedPrompt,
-      pair.chosen,
-      pair.rejected,
-      dataset.sharedAugmentation,
-    ].reduce((max, ids) => ids.reduce((a, b) => Math.max(a, b), max), 0);
-    if (largest >= vocabularySize) {
-      throw new ConfigError(
-        `The tokenizer gives token ${largest}, but the model in ${folder} has a vocabulary of ${vocabularySize}.`,
-        { ...where, field: 'model.tokenizer', hint: 'Use the tokenizer that belongs to the model.' },
-      );
-    }
-    const prompt = Math.max(pair.prompt.length, prefixTokens + pair.augmentedPrompt.length);
-    const needed = prompt + Math.max(pair.chosen.length, pair.rejected.length);
-    if (needed > maxPositions) {
-      throw new ConfigError(
-        `A sequence of ${needed} tokens (with the quality prompt) does not fit the model's ${maxPositions} positions.`,
-        {
-          ...where,
-          field: 'tokens.maxTokens',
-          hint: 'Lower tokens.maxTokens or shorten augmentation.prompt.',
-        },
-      );
-    }
-  }
 }

@@ -15,7 +15,6 @@ import { dataWarnings } from '../data/report.js';
 import { Sampler } from '../data/sampler.js';
 import { ConfigError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
-import { isRefined } from '../loss/preference.js';
 import { MetricsJsonl } from '../metrics/jsonl.js';
 import { TensorboardWriter } from '../metrics/tensorboard.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -216,18 +215,13 @@ async function withModel(
     threads: threads(),
     reports: sources.reports,
   });
-  for (const message of model.notices) onEvent({ type: 'notice', message });
+  for (const message of [...model.notices, ...sources.notices]) onEvent({ type: 'notice', message });
   for (const message of sources.reports.flatMap(dataWarnings)) onEvent({ type: 'warning', message });
   const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
   const stepsLeft = totalSteps - (state?.step ?? 0);
   const datasets = [
-    {
-      dataset: trainSet,
-      augmented: isRefined(config.method),
-      indices: sampler.upcoming(stepsLeft, batchPairs),
-    },
-    // Evaluation measures both views for every preference method, so that methods can be compared.
-    ...(evaluation === null || stepsLeft <= 0 ? [] : [{ dataset: evaluation, augmented: true }]),
+    { dataset: trainSet, indices: sampler.upcoming(stepsLeft, batchPairs) },
+    ...(evaluation === null || stepsLeft <= 0 ? [] : [{ dataset: evaluation }]),
   ];
   const [trainPairs, evalPairs] = await attachReference(
     config,
@@ -240,7 +234,7 @@ async function withModel(
     signal,
   );
 
-  const trainer = new PreferenceTrainer(model, trainSet.sharedAugmentation, {
+  const trainer = new PreferenceTrainer(model, sources.sharedAugmentation, {
     method: config.method,
     ...config.loss,
     sftReduction: config.sft.reduction,

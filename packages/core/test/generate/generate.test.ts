@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { generateText, generateTokens } from '../../src/generate/generate.js';
 import { TokenSampler } from '../../src/generate/sampling.js';
 import type { CausalLM } from '../../src/model/causal-lm.js';
@@ -23,7 +23,7 @@ describe('generation', () => {
   it.each(Object.keys(tinyConfigs))('%s: the cache gives what the whole sequence gives', async name => {
     const model = await tinyModel(name);
     const prompt = [5, 17, 90, 3];
-    const got = [...generateTokens(model, prompt, -1, { ...greedy, maxNewTokens: 20 })];
+    const got = [...generateTokens(model, prompt, [], { ...greedy, maxNewTokens: 20 })];
     expect(got).toEqual(withoutCache(model, prompt, 20));
     model.dispose();
   });
@@ -40,10 +40,50 @@ describe('generation', () => {
     model.dispose();
   });
 
+  it('ends at any of its stop tokens', async () => {
+    const model = await tinyModel('llama grouped');
+    const prompt = [5, 17, 90, 3];
+    const whole = [...generateTokens(model, prompt, [], { ...greedy, maxNewTokens: 8 })];
+    for (const stop of [2, 5]) {
+      const stops = [100, whole[stop]!];
+      const got = [...generateTokens(model, prompt, stops, { ...greedy, maxNewTokens: 8 })];
+      expect(got).toEqual(whole.slice(0, whole.indexOf(whole[stop]!)));
+    }
+    model.dispose();
+  });
+
+  it('puts BOS in front of a text, and of a chat only what its template writes', async () => {
+    const model = await loadModel(storiesFolder);
+    const tokenizer = await loadTokenizer(storiesFolder);
+    const first = async (prompt: string, chatTemplate: string) => {
+      const seen: number[][] = [];
+      const spy = vi.spyOn(model, 'hidden').mockImplementation((_graph, input) => {
+        seen.push([...input.tokens.toInt32Array()]);
+        throw new Error('seen');
+      });
+      const chat = [{ role: 'user', content: prompt }] as const;
+      const asked = { ...tokenizer, chatTemplate };
+      for (const given of [prompt, chat]) {
+        const text = generateText(model, asked, { ...greedy, prompt: given, maxNewTokens: 1 });
+        await expect(text.next()).rejects.toThrow('seen');
+      }
+      spy.mockRestore();
+      return seen;
+    };
+    const content = '{{ messages[0].content }}';
+    const ids = tokenizer.encode('One day');
+    expect(await first('One day', content)).toEqual([[1, ...ids], ids]);
+    expect(await first('One day', `{{ bos_token }}${content}`)).toEqual([
+      [1, ...ids],
+      [1, ...ids],
+    ]);
+    model.dispose();
+  });
+
   it('refuses impossible settings', async () => {
     const model = await tinyModel('llama grouped');
     const run = (options: object): number[] => [
-      ...generateTokens(model, [1], -1, { ...greedy, maxNewTokens: 3, ...options }),
+      ...generateTokens(model, [1], [], { ...greedy, maxNewTokens: 3, ...options }),
     ];
     expect(() => run({ maxNewTokens: 128 })).toThrow(/exceed the model's 128 positions/);
     expect(() => run({ temperature: -1 })).toThrow(/temperature/);

@@ -3,8 +3,8 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Variable } from '../../src/autograd/graph.js';
 import { Parameter } from '../../src/autograd/parameter.js';
 import { packPairs } from '../../src/batch/pack.js';
+import type { Method } from '../../src/config/method.js';
 import { preferenceGradient } from '../../src/loss/gradient.js';
-import type { Method } from '../../src/loss/preference.js';
 import { fixedPairs } from '../support.js';
 
 let scope: Scope;

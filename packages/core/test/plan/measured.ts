@@ -1,7 +1,7 @@
 /** Steps of small models with what the engine counts in them, for the tests of the plan. */
 import { type Communicator, memory, resetPeakMemory, SOLO } from '@sralign/native';
 import type { PairTokens } from '../../src/batch/pack.js';
-import { isRefined, type Method } from '../../src/loss/preference.js';
+import { isRefined, type Method } from '../../src/config/method.js';
 import { createModel } from '../../src/model/load.js';
 import { randomValues } from '../../src/model/parameters.js';
 import type { ModelSpec } from '../../src/model/spec.js';

@@ -1,7 +1,7 @@
 /** The planned memory of a step against what the engine counts in one, on one rank. */
 import { cpuInfo, threads } from '@sralign/native';
 import { describe, expect, it } from 'vitest';
-import { isRefined } from '../../src/loss/preference.js';
+import { isRefined } from '../../src/config/method.js';
 import { type ModelSpec, parseModelSpec } from '../../src/model/spec.js';
 import { lengthsOf, packedShape } from '../../src/plan/lengths.js';
 import { type MemoryOptions, type PlanPhase, planMemory, workspaceOptions } from '../../src/plan/memory.js';

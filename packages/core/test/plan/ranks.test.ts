@@ -7,7 +7,7 @@ import { type Collective, type Communicator, cpuInfo, type Tensor, threads } fro
 import { describe, expect, it } from 'vitest';
 import { balancedRounds } from '../../src/batch/balance.js';
 import { packedTokens } from '../../src/batch/pack.js';
-import { isRefined } from '../../src/loss/preference.js';
+import { isRefined } from '../../src/config/method.js';
 import { type ModelSpec, parseModelSpec } from '../../src/model/spec.js';
 import { lengthsOf, type PairLengths, packedShape } from '../../src/plan/lengths.js';
 import { type MemoryOptions, type PlanPhase, planMemory } from '../../src/plan/memory.js';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { packPairs, type View } from '../../src/batch/pack.js';
-import type { Method } from '../../src/loss/preference.js';
-import { isRefined } from '../../src/loss/preference.js';
+import type { Method } from '../../src/config/method.js';
+import { isRefined } from '../../src/config/method.js';
 import { parseModelSpec } from '../../src/model/spec.js';
 import { stepFlops } from '../../src/plan/flops.js';
 import { lengthsOf, meanShape, packedShape } from '../../src/plan/lengths.js';

@@ -14,7 +14,7 @@ let chat: Tokenizer;
 beforeAll(async () => {
   stories = await loadTokenizer(STORIES);
   neox = await loadTokenizer(NEOX);
-  chat = await loadTokenizer(await storiesWith({ chat_template: CHAT_TEMPLATE }));
+  chat = await loadTokenizer(await storiesWith({ chat_template: `{{ bos_token }}${CHAT_TEMPLATE}` }));
 });
 
 const P = 'Be good. Query:';
@@ -269,6 +269,32 @@ describe('chats', () => {
     expect(chat.decode([...pair!.augmentedPrompt])).toBe(`<s> [user]\n${P} Q</s> \n[assistant]\n`);
   });
 
+  it('have BOS only where the template writes it, whatever the tokenizer adds to a text', async () => {
+    const bare = await loadTokenizer(await storiesWith({ chat_template: CHAT_TEMPLATE }));
+    const [pair] = encodePairs([chatRow([user('Q')])], bare, options()).pairs;
+    expect([...pair!.prompt]).toEqual(bare.encode('[user]\nQ</s>\n[assistant]\n'));
+    expect(pair!.augmentedPrompt[0]).not.toBe(1);
+    const inFront = options({}, { placement: 'prompt' });
+    const { pairs, sharedAugmentation } = encodePairs([chatRow([user('Q')])], bare, inFront);
+    expect([...sharedAugmentation]).toEqual(bare.encode(P));
+    expect(pairs[0]!.augmentedPrompt).toEqual(pairs[0]!.prompt);
+    expect([...encodePairs([textRow('Q')], bare, options()).pairs[0]!.prompt]).toEqual([
+      1,
+      ...bare.encode('Q'),
+    ]);
+    expect(() => encodePairs([textRow('Q'), chatRow([user('Q')])], bare, inFront)).toThrow(
+      'f.jsonl:1, field "augmentation.placement": This prompt and the first one differ in whether they begin with BOS.',
+    );
+    // A BOS that the tokenizer adds to no text is the template's all the same, and is not cut.
+    const settings = { chat_template: `{{ bos_token }}${CHAT_TEMPLATE}`, add_bos_token: false };
+    const unasked = await loadTokenizer(await storiesWith(settings));
+    const limits = options({ maxPromptTokens: 4, longPrompt: 'keep-end' });
+    expect([...encodePairs([chatRow([user('Q')])], unasked, limits).pairs[0]!.prompt]).toEqual([
+      1,
+      ...unasked.encode('[user]\nQ</s>\n[assistant]\n').slice(-3),
+    ]);
+  });
+
   it('have p in the last user turn only', () => {
     const { pairs } = encodePairs([chatRow([user('Q'), assistant('A'), user('R')])], chat, options());
     const text = chat.decode([...pairs[0]!.augmentedPrompt]);
@@ -311,7 +337,7 @@ describe('chats', () => {
         options(),
       );
     await expect(encodeWith('{{ messages|length }}')).rejects.toThrow(
-      'f.jsonl:1, field "chosen": The chat template renders the prompt differently once it is answered.',
+      'f.jsonl:1, field "chosen": The chat template does not write the answer where it can be told from the prompt.',
     );
     const upper = "{% for m in messages %}{{ m['content']|upper }}{% endfor %}";
     await expect(encodeWith(upper)).rejects.toThrow(
@@ -325,6 +351,41 @@ describe('augmentation', () => {
     const encode = () => encodePairs([textRow('Q')], stories, options({}, { maxTokens: 3 }));
     expect(encode).toThrow(ConfigError);
     expect(encode).toThrow('field "augmentation.prompt"');
+  });
+
+  it('has a separator, in both placements', async () => {
+    const encodeWith = (row: PreferenceRow, separator: string | null, prompt = P) =>
+      encodePairs([row], chat, options({}, { separator, prompt }));
+    const inFront = encodeWith(textRow('Q'), '\n\n');
+    expect([...inFront.sharedAugmentation]).toEqual([1, ...chat.encode(`${P}\n\n`)]);
+    expect([...inFront.pairs[0]!.augmentedPrompt]).toEqual(chat.encode('Q'));
+    expect([...encodeWith(textRow('Q'), null).sharedAugmentation]).toEqual([1, ...chat.encode(P)]);
+    const augmentedText = (separator: string | null) =>
+      chat.decode([...encodeWith(chatRow([user('Q')]), separator).pairs[0]!.augmentedPrompt]);
+    expect(augmentedText(null)).toContain(`[user]\n${P} Q<`);
+    expect(augmentedText('')).toContain(`[user]\n${P}Q<`);
+    expect(augmentedText('\n---\n')).toContain(`[user]\n${P}\n---\nQ<`);
+    expect([...encodeWith(textRow('Q'), '\n', '').sharedAugmentation]).toEqual([1]);
+    const plain = encodeWith(chatRow([user('Q')]), '\n', '').pairs[0]!;
+    expect(plain.augmentedPrompt).toEqual(plain.prompt);
+  });
+
+  it('keeps its separator where a chat is cut', () => {
+    const row = chatRow([user('one two'), assistant('three'), user('four five six')]);
+    const limits = options({ maxPromptTokens: 9, longPrompt: 'keep-end' }, { separator: '\n---\n' });
+    const [pair] = encodePairs([row], chat, limits).pairs;
+    expect(pair!.cut.promptTokens).toBeGreaterThan(0);
+    expect(chat.decode([...pair!.augmentedPrompt])).toContain(`${P}\n---`);
+  });
+
+  it('costs nothing where nothing reads it', () => {
+    const { pairs, sharedAugmentation, augmented } = encodePairs([textRow('Q')], stories, {
+      ...options(),
+      augmentation: null,
+    });
+    expect(augmented).toBe(false);
+    expect(sharedAugmentation).toHaveLength(0);
+    expect(pairs[0]!.augmentedPrompt).toBe(pairs[0]!.prompt);
   });
 
   it('refuses the last user turn of plain text', () => {
@@ -357,6 +418,7 @@ describe('explainPair', () => {
       file: 'f.jsonl',
       row: 1,
       fate: 'used',
+      ends: { decidedBy: 'tokenizer', bos: null, end: '<|endoftext|>' },
       prompt: { text: ' two three four', tokens: 3, cutText: ' one', cutTokens: 1 },
       augmentedPrompt: { text: `${P} two three four`, tokens: neox.encode(P).length + 3 },
       chosen: { text: ' a bird flew', tokens: 3, cutText: ' away<|endoftext|>', cutTokens: 2 },
@@ -385,7 +447,7 @@ describe('explainPair', () => {
     const limits = options({ maxPromptTokens: 12, maxTokens: 14, longPrompt: 'keep-end' });
     const [pair] = encodePairs([chats], chat, limits).pairs;
     const explained = explainPair(chats, chat, limits);
-    expect(explained.augmentedPrompt.text).toBe(chat.decode([...pair!.augmentedPrompt]));
+    expect(explained.augmentedPrompt!.text).toBe(chat.decode([...pair!.augmentedPrompt]));
     expect(explained.chosen).toMatchObject({
       tokens: pair!.chosen.length,
       cutTokens: pair!.cut.chosenTokens,

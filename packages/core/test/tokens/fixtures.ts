@@ -1,5 +1,5 @@
 /** Tokenizers of the tests. */
-import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,12 +21,28 @@ export const CHAT_TEMPLATE = `{% for message in messages %}
 {% endif %}
 `;
 
-/** A copy of the stories tokenizer with other settings. */
-export async function storiesWith(settings: Record<string, unknown>): Promise<string> {
+/** A copy of the stories tokenizer with other settings, and with special tokens of its own. */
+export async function storiesWith(
+  settings: Record<string, unknown>,
+  addedTokens: readonly string[] = [],
+): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sralign-tokenizer-'));
   await cp(STORIES, folder, { recursive: true });
-  const file = join(folder, 'tokenizer_config.json');
-  const config = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
-  await writeFile(file, JSON.stringify({ ...config, ...settings }));
+  await editJson(join(folder, 'tokenizer_config.json'), config => Object.assign(config, settings));
+  if (addedTokens.length === 0) return folder;
+  await rm(join(folder, 'special_tokens_map.json'));
+  await editJson(join(folder, 'tokenizer.json'), tokenizer => {
+    const { vocab } = tokenizer.model as { vocab: object };
+    const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+    const first = Object.keys(vocab).length;
+    const tokens = addedTokens.map((content, index) => ({ id: first + index, content, ...flags }));
+    (tokenizer.added_tokens as unknown[]).push(...tokens);
+  });
   return folder;
+}
+
+async function editJson(file: string, edit: (json: Record<string, unknown>) => void): Promise<void> {
+  const json = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  edit(json);
+  await writeFile(file, JSON.stringify(json));
 }

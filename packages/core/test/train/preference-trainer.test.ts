@@ -1,8 +1,8 @@
 import { currentDevice, memory, resetPeakMemory } from '@sralign/native';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PairTokens } from '../../src/batch/pack.js';
+import type { Method } from '../../src/config/method.js';
 import { RunError } from '../../src/errors.js';
-import type { Method } from '../../src/loss/preference.js';
 import { scorePairs } from '../../src/loss/score.js';
 import type { CausalLM } from '../../src/model/causal-lm.js';
 import { createModel } from '../../src/model/load.js';

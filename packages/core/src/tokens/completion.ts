@@ -1,0 +1,135 @@
+/**
+ * What a chat template writes for an answer: what stands behind the rendered prompt, up to and including the token that
+ * ends the turn. Nothing is added to it, and what the template writes behind that token (a newline, often) is left out.
+ */
+import type { ChatMessage } from '../data/rows.js';
+import { DataError, SralignError } from '../errors.js';
+import { renderChat } from './chat-template.js';
+import type { Tokenizer } from './tokenizer.js';
+
+/** A message that tells where a template writes an answer: digits, which no template changes. */
+const PROBE = '7351962840';
+
+/** What a template writes before and behind the content of the last assistant message. */
+interface AroundAnswer {
+  readonly head: string;
+  readonly tail: string;
+}
+
+interface Place {
+  readonly file: string;
+  readonly row: number;
+}
+
+/**
+ * The completion of a chat as text.
+ *
+ * @param promptText the conversation rendered up to the opening of the answer
+ * @param field the answer, named in errors
+ * @throws DataError when the template refuses the conversation, or does not write the answer
+ */
+export function chatCompletion(
+  tokenizer: Tokenizer,
+  messages: readonly ChatMessage[],
+  promptText: string,
+  content: string,
+  { field, ...place }: Place & { readonly field: string },
+): string {
+  const answered = renderChat(tokenizer, [...messages, { role: 'assistant', content }], false, place);
+  let start = startBehindPrompt(answered, promptText);
+  let tail = usualAround(tokenizer)?.tail;
+  if (start === null || tail === undefined || !answered.slice(start).endsWith(tail)) {
+    const around = probe(tokenizer, messages, place);
+    if (around !== null && answered.startsWith(around.head))
+      start ??= startBehindOpening(around.head, promptText);
+    tail = around?.tail;
+  }
+  if (start === null || tail === undefined || !answered.slice(start).endsWith(tail)) {
+    throw new DataError('The chat template does not write the answer where it can be told from the prompt.', {
+      ...place,
+      field,
+      hint: 'Use another chat template.',
+    });
+  }
+  return answered.slice(start, answered.length - tail.length) + endOfTurn(tokenizer, tail);
+}
+
+/** The token that ends a turn of the assistant in the template's own words; null where the template writes none. */
+export function endOfTurnToken(tokenizer: Tokenizer): { readonly text: string; readonly id: number } | null {
+  const around = usualAround(tokenizer);
+  const last = around === null ? undefined : markersOf(around.tail, tokenizer).at(-1)?.text;
+  if (last === undefined) return null;
+  const ids = tokenizer.encode(last);
+  return ids.length === 1 ? { text: last, id: ids[0]! } : null;
+}
+
+/**
+ * Where the answer starts in `answered`. Some templates open the answer with white space that they leave out once it is
+ * there (`<think>\n` becomes `<think></think>`).
+ */
+function startBehindPrompt(answered: string, promptText: string): number | null {
+  if (answered.startsWith(promptText)) return promptText.length;
+  const trimmed = promptText.trimEnd();
+  return answered.startsWith(trimmed) ? trimmed.length : null;
+}
+
+/** The same where the template opens the answer with something (`<think>`) that it leaves out once it is there. */
+function startBehindOpening(head: string, promptText: string): number {
+  return startBehindPrompt(head, promptText) ?? head.length;
+}
+
+const usual = new WeakMap<Tokenizer, AroundAnswer | null>();
+
+/** Around the answer to a short question; null where the template refuses that. */
+function usualAround(tokenizer: Tokenizer): AroundAnswer | null {
+  let around = usual.get(tokenizer);
+  if (around === undefined) {
+    try {
+      around = probe(tokenizer, [{ role: 'user', content: 'Hi' }]);
+    } catch (error) {
+      if (!(error instanceof SralignError)) throw error;
+      around = null;
+    }
+    usual.set(tokenizer, around);
+  }
+  return around;
+}
+
+function probe(tokenizer: Tokenizer, messages: readonly ChatMessage[], place?: Place): AroundAnswer | null {
+  const rendered = renderChat(tokenizer, [...messages, { role: 'assistant', content: PROBE }], false, place);
+  const at = rendered.lastIndexOf(PROBE);
+  return at === -1 ? null : { head: rendered.slice(0, at), tail: rendered.slice(at + PROBE.length) };
+}
+
+/**
+ * The part of `tail` up to and including the token that ends the turn: special tokens that follow each other directly
+ * belong together (`<|END_RESPONSE|><|END_OF_TURN_TOKEN|>`), up to the first that ends a generation. All of a tail
+ * without special tokens.
+ */
+function endOfTurn(tokenizer: Tokenizer, tail: string): string {
+  const last = markersOf(tail, tokenizer).at(-1);
+  return last === undefined ? tail : tail.slice(0, last.end);
+}
+
+/** The special tokens that end the turn, in order, and where each ends in `tail`. */
+function markersOf(tail: string, tokenizer: Tokenizer): { text: string; end: number }[] {
+  const { addedTokens, stopTokenIds, specialTokens } = tokenizer;
+  const stops = new Set([specialTokens.eos_token, ...stopTokenIds.map(id => addedTokens.get(id))]);
+  const texts = [...addedTokens.values(), specialTokens.eos_token!].filter(text => text.trim() !== '');
+  const longestAt = (start: number): string | undefined =>
+    texts
+      .filter(text => tail.startsWith(text, start))
+      .reduce<string | undefined>(
+        (best, text) => (best && best.length >= text.length ? best : text),
+        undefined,
+      );
+  const found: { text: string; end: number }[] = [];
+  for (let at = 0; at < tail.length; ) {
+    const text = longestAt(at);
+    if (text === undefined && found.length > 0) break;
+    at += text?.length ?? 1;
+    if (text !== undefined) found.push({ text, end: at });
+    if (text !== undefined && stops.has(text)) break;
+  }
+  return found;
+}
