@@ -95,6 +95,9 @@ function pairText(pair: PairExplanation): string {
   return [
     pair.fate === 'used' ? heading : `${heading}  ${FATES[pair.fate]}`,
     part('prompt x', pair.prompt),
+    ...(pair.prompt.text.endsWith(' ')
+      ? ['  note: it ends in a space, which the first word of a response then lacks']
+      : []),
     ...(pair.augmentedPrompt === null
       ? []
       : [part('p ⊕ x', { ...pair.augmentedPrompt, cutText: '', cutTokens: 0 })]),

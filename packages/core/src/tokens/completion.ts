@@ -14,6 +14,10 @@ const PROBE = '7351962840';
 interface AroundAnswer {
   readonly head: string;
   readonly tail: string;
+  /** The part of `tail` that belongs to the answer. */
+  readonly end: string;
+  /** The token that `end` ends in; null for none. */
+  readonly endToken: string | null;
 }
 
 interface Place {
@@ -37,28 +41,26 @@ export function chatCompletion(
 ): string {
   const answered = renderChat(tokenizer, [...messages, { role: 'assistant', content }], false, place);
   let start = startBehindPrompt(answered, promptText);
-  let tail = usualAround(tokenizer)?.tail;
-  if (start === null || tail === undefined || !answered.slice(start).endsWith(tail)) {
-    const around = probe(tokenizer, messages, place);
+  let around = usualAround(tokenizer);
+  if (start === null || around === null || !answered.slice(start).endsWith(around.tail)) {
+    around = probe(tokenizer, messages, place);
     if (around !== null && answered.startsWith(around.head))
       start ??= startBehindOpening(around.head, promptText);
-    tail = around?.tail;
   }
-  if (start === null || tail === undefined || !answered.slice(start).endsWith(tail)) {
+  if (start === null || around === null || !answered.slice(start).endsWith(around.tail)) {
     throw new DataError('The chat template does not write the answer where it can be told from the prompt.', {
       ...place,
       field,
       hint: 'Use another chat template.',
     });
   }
-  return answered.slice(start, answered.length - tail.length) + endOfTurn(tokenizer, tail);
+  return answered.slice(start, answered.length - around.tail.length) + around.end;
 }
 
 /** The token that ends a turn of the assistant in the template's own words; null where the template writes none. */
 export function endOfTurnToken(tokenizer: Tokenizer): { readonly text: string; readonly id: number } | null {
-  const around = usualAround(tokenizer);
-  const last = around === null ? undefined : markersOf(around.tail, tokenizer).at(-1)?.text;
-  if (last === undefined) return null;
+  const last = usualAround(tokenizer)?.endToken;
+  if (last == null) return null;
   const ids = tokenizer.encode(last);
   return ids.length === 1 ? { text: last, id: ids[0]! } : null;
 }
@@ -98,7 +100,9 @@ function usualAround(tokenizer: Tokenizer): AroundAnswer | null {
 function probe(tokenizer: Tokenizer, messages: readonly ChatMessage[], place?: Place): AroundAnswer | null {
   const rendered = renderChat(tokenizer, [...messages, { role: 'assistant', content: PROBE }], false, place);
   const at = rendered.lastIndexOf(PROBE);
-  return at === -1 ? null : { head: rendered.slice(0, at), tail: rendered.slice(at + PROBE.length) };
+  if (at === -1) return null;
+  const tail = rendered.slice(at + PROBE.length);
+  return { head: rendered.slice(0, at), tail, ...endOfTurn(tail, tokenizer) };
 }
 
 /**
@@ -106,30 +110,20 @@ function probe(tokenizer: Tokenizer, messages: readonly ChatMessage[], place?: P
  * belong together (`<|END_RESPONSE|><|END_OF_TURN_TOKEN|>`), up to the first that ends a generation. All of a tail
  * without special tokens.
  */
-function endOfTurn(tokenizer: Tokenizer, tail: string): string {
-  const last = markersOf(tail, tokenizer).at(-1);
-  return last === undefined ? tail : tail.slice(0, last.end);
-}
-
-/** The special tokens that end the turn, in order, and where each ends in `tail`. */
-function markersOf(tail: string, tokenizer: Tokenizer): { text: string; end: number }[] {
+function endOfTurn(tail: string, tokenizer: Tokenizer): Pick<AroundAnswer, 'end' | 'endToken'> {
   const { addedTokens, stopTokenIds, specialTokens } = tokenizer;
   const stops = new Set([specialTokens.eos_token, ...stopTokenIds.map(id => addedTokens.get(id))]);
   const texts = [...addedTokens.values(), specialTokens.eos_token!].filter(text => text.trim() !== '');
-  const longestAt = (start: number): string | undefined =>
-    texts
-      .filter(text => tail.startsWith(text, start))
-      .reduce<string | undefined>(
-        (best, text) => (best && best.length >= text.length ? best : text),
-        undefined,
-      );
-  const found: { text: string; end: number }[] = [];
-  for (let at = 0; at < tail.length; ) {
-    const text = longestAt(at);
-    if (text === undefined && found.length > 0) break;
+  // The longest first: one token can begin another.
+  texts.sort((a, b) => b.length - a.length);
+  let at = 0;
+  let last: string | undefined;
+  while (at < tail.length) {
+    const text = texts.find(candidate => tail.startsWith(candidate, at));
+    if (text === undefined && last !== undefined) break;
     at += text?.length ?? 1;
-    if (text !== undefined) found.push({ text, end: at });
+    last = text;
     if (text !== undefined && stops.has(text)) break;
   }
-  return found;
+  return { end: tail.slice(0, at), endToken: last ?? null };
 }

@@ -75,6 +75,22 @@ describe('a chat gives the tokens of transformers', () => {
     expect(endOfTurnToken(tokenizer)?.text ?? null).toBe(endOfTurn);
   });
 
+  it('ends at the first of several special tokens that ends a generation', async () => {
+    const template =
+      "{% for m in messages %}{{ m['content'] + '<|end|><|eot_id|><|end_of_text|>' }}{% endfor %}";
+    const folder = await storiesWith(
+      { chat_template: template, eos_token: '<|end_of_text|>' },
+      peer.addedTokens,
+    );
+    const completion = async () => {
+      const tokenizer = await loadTokenizer(folder);
+      return tokenizer.decode(encode(tokenizer, chat([user('Q')]), 'yes').completion).trim();
+    };
+    expect(await completion()).toBe('yes<|end|><|eot_id|><|end_of_text|>');
+    await writeFile(join(folder, 'generation_config.json'), JSON.stringify({ eos_token_id: [515, 518] }));
+    expect(await completion()).toBe('yes<|end|><|eot_id|>');
+  });
+
   it('is an error where the answer cannot be found', async () => {
     const folder = await storiesWith({ chat_template: "{% for m in messages %}{{ m['role'] }}{% endfor %}" });
     const tokenizer = await loadTokenizer(folder);
