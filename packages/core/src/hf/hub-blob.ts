@@ -1,15 +1,18 @@
 /** A file of the hub as a blob of the cache: named by its hash, and there only if it has that hash. */
 import { createHash, type Hash } from 'node:crypto';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, open as openFile, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ListFileEntry } from '@huggingface/hub';
+import { lockFile } from '@sralign/native';
 import { exists, streamFileAtomic, TEMPORARY_NAME } from '../files.js';
 import { reportProgress } from '../progress.js';
 
 const SHA1 = /^[0-9a-f]{40}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
-/** A download that goes on writes all the time. */
+/** Where the file system keeps no locks: a download that goes on writes all the time. */
 const ABANDONED_MS = 3_600_000;
+/** From the creation of a file to its lock, at most. */
+const UNLOCKED_MS = 1000;
 
 /**
  * The name of a file's blob: sha256 of the content of large files, which Git keeps elsewhere, and Git's own hash of others.
@@ -42,6 +45,8 @@ export async function storeBlob(
   const report = (done: number): void =>
     reportProgress({ phase: 'downloading', subject: path, done, total: size, unit: 'bytes' });
   await streamFileAtomic(file, async handle => {
+    // Says that this download goes on, until it ends or its process does.
+    lockFile(handle.fd);
     const hash = startHash(entry);
     let done = 0;
     report(done);
@@ -62,8 +67,12 @@ export async function storeBlob(
 export async function removeAbandoned(folder: string): Promise<void> {
   const names = await readdir(folder).catch(() => []);
   for (const file of names.filter(name => TEMPORARY_NAME.test(name)).map(name => join(folder, name))) {
-    const written = await stat(file).catch(() => null);
-    if (written !== null && Date.now() - written.mtimeMs > ABANDONED_MS) await rm(file, { force: true });
+    await using handle = await openFile(file, 'r+').catch(() => null);
+    if (handle === null) continue;
+    const lock = lockFile(handle.fd);
+    const ageMs = Date.now() - (await handle.stat()).mtimeMs;
+    if (lock !== 'busy' && ageMs > (lock === 'held' ? UNLOCKED_MS : ABANDONED_MS))
+      await rm(file, { force: true });
   }
 }
 

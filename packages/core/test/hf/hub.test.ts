@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { lockFile } from '@sralign/native';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ModelError } from '../../src/errors.js';
 import { resolveModelFolder } from '../../src/hf/hub.js';
@@ -125,9 +126,13 @@ describe('resolveModelFolder', () => {
     const blobs = join(useCache(folder.path, { HF_ENDPOINT: hub.endpoint }), 'blobs');
     await mkdir(blobs, { recursive: true });
     const [abandoned, living] = ['.tmp-abc-1234', '.tmp-abc-5678'].map(name => join(blobs, name));
-    for (const file of [abandoned!, living!]) await writeFile(file, 'half');
-    const yesterday = Date.now() / 1000 - 86_400;
-    await utimes(abandoned!, yesterday, yesterday);
+    const secondsAgo = Date.now() / 1000 - 5;
+    for (const file of [abandoned!, living!]) {
+      await writeFile(file, 'half');
+      await utimes(file, secondsAgo, secondsAgo);
+    }
+    await using handle = await open(living!, 'r+');
+    expect(lockFile(handle.fd)).toBe('held');
     await resolveModelFolder('org/model', 'main');
     const left = (await readdir(blobs)).filter(name => name.startsWith('.tmp-'));
     expect(left).toEqual(['.tmp-abc-5678']);
