@@ -66,6 +66,47 @@ describe('refuses by name', () => {
       engineOf({ normalizer, pre_tokenizer: { ...first, prepend_scheme: 'never' } }).encode('ab'),
     ).toEqual([2]);
   });
+
+  it.each([
+    [{ type: 'ByteLevel', add_prefix_space: false }],
+    [{ type: 'FixedLength', length: 2 }],
+    [
+      { type: 'Sequence', pretokenizers: [] },
+      { type: 'Metaspace', replacement: '_' },
+    ],
+  ])('Metaspace at the first word only, behind the steps %o', (...before) => {
+    const first = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first' };
+    const pre_tokenizer = { type: 'Sequence', pretokenizers: [...before, first] };
+    const error = errorOf(() => engineOf({ pre_tokenizer }));
+    expect(error).toMatchObject({ code: 'ERR_MODEL', details: { file: FILE, field: 'pre_tokenizer' } });
+    const nested = { type: 'Sequence', pretokenizers: [{ type: 'Sequence', pretokenizers: [first] }] };
+    expect(errorOf(() => engineOf({ pre_tokenizer: nested }))).toBeInstanceOf(ModelError);
+    const split = { type: 'Sequence', pretokenizers: [{ type: 'WhitespaceSplit' }, first] };
+    expect(engineOf({ pre_tokenizer: split }).encode('ab ab')).toEqual([2, 2]);
+    expect(errorOf(() => engineOf({ pre_tokenizer: split, normalizer: { type: 'NFC' } }))).toBeInstanceOf(
+      ModelError,
+    );
+  });
+
+  it.each([
+    [{ type: 'Strip', strip_left: false, strip_right: true }, ['  ']],
+    [{ type: 'Lowercase' }, ['<S>', '<s>']],
+  ])('added tokens that the normaliser %o makes nothing of, or the same', (normalizer, contents) => {
+    const spec = readTokenizerSpec({ model: BPE, normalizer }, FILE);
+    const flags = { single_word: false, lstrip: false, rstrip: false, special: false };
+    const build = (normalized: boolean) => () =>
+      buildEngine(
+        spec,
+        vocabularyOf(spec.model),
+        contents.map((content, index) => ({ ...flags, content, normalized, id: 3 + index })),
+        FILE,
+      );
+    expect(errorOf(build(true))).toMatchObject({
+      code: 'ERR_MODEL',
+      details: { file: FILE, field: 'added_tokens' },
+    });
+    expect(build(false)().encode(`a${contents[0]}b`)).toEqual([0, 3, 1]);
+  });
 });
 
 describe('names what is damaged', () => {

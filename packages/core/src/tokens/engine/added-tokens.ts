@@ -30,10 +30,7 @@ export type AddedTokenFinder = (text: string) => Section[];
 /** Finds `tokens` in texts, of those that begin at one place the longest. @param normalize gives what they look like in these texts */
 export function addedTokenFinder(tokens: readonly AddedToken[], normalize: Normalizer): AddedTokenFinder {
   const byContent = new Map<string, AddedToken>();
-  for (const token of tokens) {
-    const content = normalize(token.content);
-    if (content !== '') byContent.set(content, token);
-  }
+  for (const token of tokens) byContent.set(normalize(token.content), token);
   if (byContent.size === 0) return text => (text === '' ? [] : [{ text, token: null }]);
   const longestFirst = [...byContent.keys()].sort((a, b) => b.length - a.length);
   const expression = new RegExp(longestFirst.map(escaped).join('|'), 'gu');
@@ -47,6 +44,8 @@ export function addedTokenFinder(tokens: readonly AddedToken[], normalize: Norma
         continue;
       const from = token.lstrip ? Math.max(done, index - spaceAtEnd(text.slice(0, index))) : index;
       const to = token.rstrip ? end + spaceAtStart(text.slice(end)) : end;
+      // Nothing is left of it where the token before took its white space.
+      if (from >= to) continue;
       if (from > done) sections.push({ text: text.slice(done, from), token: null });
       sections.push({ text: text.slice(from, to), token });
       done = to;

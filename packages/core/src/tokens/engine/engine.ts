@@ -46,6 +46,7 @@ export function buildEngine(
   const model = buildModel(spec.model, vocabulary, file);
   const decoder = spec.decoder == null ? null : buildDecoder(spec.decoder, file);
   const normalized = addedTokens.filter(token => token.normalized);
+  checkForms(normalized, usual.normalize, file);
   const verbatim = addedTokens.filter(token => !token.normalized);
   const findVerbatim = addedTokenFinder(verbatim, text => text);
   const findNormalized = addedTokenFinder(normalized, usual.normalize);
@@ -101,6 +102,25 @@ export function buildEngine(
     largestId,
     prefixIds: prefixIds(spec.post_processor, file),
   };
+}
+
+/** Added tokens that are sought in normalised text must be told apart there. */
+function checkForms(tokens: readonly AddedToken[], normalize: (text: string) => string, file: string): void {
+  const seen = new Map<string, string>();
+  for (const { content } of tokens) {
+    const form = normalize(content);
+    const quoted = JSON.stringify(content);
+    const other = seen.get(form);
+    if (form === '' || other !== undefined) {
+      throw new ModelError(
+        form === ''
+          ? `The normaliser leaves nothing of the added token ${quoted}.`
+          : `The normaliser makes the same of the added tokens ${other} and ${quoted}.`,
+        { file, field: 'added_tokens', hint: 'Set "normalized" of the token to false.' },
+      );
+    }
+    seen.set(form, quoted);
+  }
 }
 
 function buildSteps({ normalizer, pre_tokenizer }: TokenizerSpec, file: string) {

@@ -187,7 +187,33 @@ const tokenizerSchema = z.object({
 });
 export type TokenizerSpec = z.infer<typeof tokenizerSchema>;
 
-/** Whether a normaliser can take away the beginning of a text, after which "first" means something else in Rust. */
+/**
+ * Whether "first" of a Metaspace means more than the first piece. In Rust it means each piece whose characters come from
+ * the first one of the text, which only the very first step, behind nothing that moves characters, leaves simple.
+ */
+function firstIsObscure({ normalizer, pre_tokenizer: spec }: TokenizerSpec): boolean {
+  const steps = spec?.type === 'Sequence' ? spec.pretokenizers : [spec];
+  const place = steps.findIndex(step => mentionsFirst(step));
+  if (place === -1) return false;
+  const plainSplits = steps.slice(0, place).every(step => step != null && PLAIN_SPLITS.has(step.type));
+  const behindSteps = place > 0 && (normalizer != null || !plainSplits);
+  return behindSteps || steps[place]!.type === 'Sequence' || takesBeginning(normalizer);
+}
+
+const PLAIN_SPLITS: ReadonlySet<string> = new Set([
+  'Split',
+  'Digits',
+  'Punctuation',
+  'Whitespace',
+  'WhitespaceSplit',
+  'BertPreTokenizer',
+]);
+
+function mentionsFirst(spec: PreTokenizerSpec | null | undefined): boolean {
+  if (spec?.type === 'Sequence') return spec.pretokenizers.some(mentionsFirst);
+  return spec?.type === 'Metaspace' && spec.prepend_scheme === 'first';
+}
+
 function takesBeginning(spec: NormalizerSpec | null | undefined): boolean {
   switch (spec?.type) {
     case 'Sequence':
@@ -204,11 +230,6 @@ function takesBeginning(spec: NormalizerSpec | null | undefined): boolean {
   }
 }
 
-function prependsFirst(spec: PreTokenizerSpec | null | undefined): boolean {
-  if (spec?.type === 'Sequence') return spec.pretokenizers.some(prependsFirst);
-  return spec?.type === 'Metaspace' && spec.prepend_scheme === 'first';
-}
-
 /**
  * The contents of a tokenizer.json, checked.
  *
@@ -217,9 +238,9 @@ function prependsFirst(spec: PreTokenizerSpec | null | undefined): boolean {
 export function readTokenizerSpec(json: Record<string, unknown>, file: string): TokenizerSpec {
   const result = tokenizerSchema.safeParse({ ...json, model: withModelType(json.model) });
   if (result.success) {
-    if (prependsFirst(result.data.pre_tokenizer) && takesBeginning(result.data.normalizer)) {
+    if (firstIsObscure(result.data)) {
       throw new ModelError(
-        'Metaspace with prepend_scheme "first" is not supported behind a normaliser that removes the beginning of a text.',
+        'Metaspace with prepend_scheme "first" is not supported behind steps that remove or move the beginning of a text.',
         {
           file,
           field: 'pre_tokenizer',
