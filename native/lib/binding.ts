@@ -13,7 +13,8 @@ type Heads = [layout: number, heads: number, kvHeads: number, headDim: number];
 
 /**
  * What the .node file exports, function by function: positional arguments, tensors as ids (0 where an optional one is
- * not given), enumerations as numbers. Nothing outside this package calls it.
+ * not given), enumerations as numbers. Nothing outside this package calls it: the package exports no path to it, and
+ * shapes are checked only in front of it.
  */
 export interface NativeBinding {
   setErrorClass(type: typeof NativeError): void;

@@ -191,16 +191,17 @@ export class Call<Args extends object> {
   }
 
   #list(name: string, length: number | undefined): unknown[] {
-    const value = this.#args[name];
-    if (!Array.isArray(value)) throw this.error(name, 'an array of tensors', kindOf(value));
-    if (length !== undefined && value.length !== length) {
-      throw this.error(name, `an array of ${length} tensors`, `${value.length}`);
+    const given = this.#args[name];
+    if (!Array.isArray(given)) throw this.error(name, 'an array of tensors', kindOf(given));
+    const list = Array.from(given);
+    if (length !== undefined && list.length !== length) {
+      throw this.error(name, `an array of ${length} tensors`, `${list.length}`);
     }
-    return value;
+    return list;
   }
 
   #alive(name: string, value: unknown, expected: () => string): Tensor {
-    if (!(value instanceof Tensor)) throw this.error(name, expected(), kindOf(value));
+    if (!Tensor.is(value)) throw this.error(name, expected(), kindOf(value));
     if (value.disposed) {
       throw new NativeError('ERR_TENSOR_DISPOSED', `${this.#operation}: "${name}" was disposed`);
     }
@@ -269,7 +270,7 @@ function sameLocation(a: Tensor, b: Tensor): boolean {
 
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (value instanceof Tensor) return `a tensor ${describe(value)}`;
+  if (Tensor.is(value)) return `a tensor ${describe(value)}`;
   if (Array.isArray(value)) return 'an array';
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

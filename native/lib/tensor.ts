@@ -17,10 +17,13 @@ const ownType = -1;
 /** Stands for one block of native memory; views of the same block hold the same object. */
 type Memory = object;
 
+/** Only this file makes tensors: a handle that says something untrue of its memory would lead past its end. */
+const MAKER = Symbol('maker of tensors');
+
 /**
  * A handle on native memory: row-major, contiguous, 1 to 4 dimensions of at least 1. It belongs to the innermost open
  * `Scope`, or, where there is none, to the caller, who calls `dispose`. Any use of a disposed tensor throws
- * `NativeError` with the code `ERR_TENSOR_DISPOSED`.
+ * `NativeError` with the code `ERR_TENSOR_DISPOSED`. Its properties cannot be changed: assigning to one is a `TypeError`.
  */
 export class Tensor implements Disposable {
   readonly shape: readonly number[];
@@ -38,12 +41,14 @@ export class Tensor implements Disposable {
   #disposed = false;
 
   private constructor(
+    maker: typeof MAKER,
     id: number,
     shape: readonly number[],
     dtype: DType,
     memory: Memory,
     byteOffset: number,
   ) {
+    if (maker !== MAKER) throw new TypeError('A Tensor is made by Tensor.empty, zeros or from');
     this.id = id;
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
@@ -53,12 +58,19 @@ export class Tensor implements Disposable {
     this.byteOffset = byteOffset;
     this.#scope = currentScope();
     this.#scope?.own(this);
+    Object.freeze(this);
+  }
+
+  /** @internal Whether `value` was made here: not a copy of one, nor an object that inherits from one. */
+  static is(value: unknown): value is Tensor {
+    return typeof value === 'object' && value !== null && #disposed in value;
   }
 
   /** A tensor with undefined contents. @throws NativeError (ERR_OUT_OF_MEMORY) */
   static empty(shape: readonly number[], dtype: DType = 'f32'): Tensor {
-    checkShape('Tensor.empty', shape, dtype);
-    return new Tensor(native().create(dtypeCodes[dtype], shape.length, ...shape), shape, dtype, {}, 0);
+    const sizes = checkedShape('Tensor.empty', shape, dtype);
+    const id = native().create(dtypeCodes[dtype], sizes.length, ...sizes);
+    return new Tensor(MAKER, id, sizes, dtype, {}, 0);
   }
 
   /** A tensor of zeros. @throws NativeError (ERR_OUT_OF_MEMORY) */
@@ -77,15 +89,15 @@ export class Tensor implements Disposable {
     shape: readonly number[],
     dtype: DType = values instanceof Int32Array ? 'i32' : 'f32',
   ): Tensor {
-    checkShape('Tensor.from', shape, dtype);
-    const size = sizeOf(shape);
+    const sizes = checkedShape('Tensor.from', shape, dtype);
+    const size = sizeOf(sizes);
     if (values.length !== size) {
       throw new TypeError(
-        `Tensor.from: "values" must hold ${size} numbers for [${shape.join(', ')}], got ${values.length}`,
+        `Tensor.from: "values" must hold ${size} numbers for [${sizes.join(', ')}], got ${values.length}`,
       );
     }
     const numbers = dtype === 'i32' ? toInt32(values) : toFloat32(values);
-    const tensor = Tensor.empty(shape, dtype);
+    const tensor = Tensor.empty(sizes, dtype);
     const type = dtype === 'bf16' ? fileTypeCodes.f32 : ownType;
     native().write(tensor.id, 0, bytesOf(numbers), type);
     return tensor;
@@ -122,20 +134,20 @@ export class Tensor implements Disposable {
   /** A view of the same elements in another shape. */
   reshape(shape: readonly number[]): Tensor {
     this.#checkAlive('reshape');
-    checkShape('Tensor.reshape', shape, this.dtype);
-    if (sizeOf(shape) !== this.size) {
+    const sizes = checkedShape('Tensor.reshape', shape, this.dtype);
+    if (sizeOf(sizes) !== this.size) {
       throw new TypeError(
         `Tensor.reshape: "shape" must have the ${this.size} elements of [${this.shape.join(', ')}], ` +
-          `got [${shape.join(', ')}]`,
+          `got [${sizes.join(', ')}]`,
       );
     }
-    return this.#view(shape, 0);
+    return this.#view(sizes, 0);
   }
 
   #view(shape: readonly number[], elementOffset: number): Tensor {
     const id = native().createView(this.id, elementOffset, shape.length, ...shape);
     const byteOffset = this.byteOffset + elementOffset * dtypeBytes[this.dtype];
-    return new Tensor(id, shape, this.dtype, this.memory, byteOffset);
+    return new Tensor(MAKER, id, shape, this.dtype, this.memory, byteOffset);
   }
 
   /** A copy of an f32 or bf16 tensor's values. */
@@ -195,7 +207,7 @@ export class Tensor implements Disposable {
   /** Copies the contents of a tensor of the same shape and type. */
   copyFrom(other: Tensor): void {
     this.#checkAlive('copyFrom');
-    if (!(other instanceof Tensor)) throw new TypeError('Tensor.copyFrom: "other" must be a Tensor');
+    if (!Tensor.is(other)) throw new TypeError('Tensor.copyFrom: "other" must be a Tensor');
     other.#checkAlive('copyFrom');
     if (other.dtype !== this.dtype || !sameShape(other.shape, this.shape)) {
       throw new TypeError(`Tensor.copyFrom: "other" must be ${describe(this)}, got ${describe(other)}`);
@@ -231,19 +243,22 @@ function sizeOf(shape: readonly number[]): number {
   return size;
 }
 
-function checkShape(where: string, shape: readonly number[], dtype: DType): void {
+/** A copy, which is what was checked: an array may answer differently the second time. */
+function checkedShape(where: string, shape: readonly number[], dtype: DType): readonly number[] {
   if (!Object.hasOwn(dtypeBytes, dtype)) {
     throw new TypeError(`${where}: "dtype" must be f32|bf16|i32, got ${String(dtype)}`);
   }
-  const valid = Array.isArray(shape) && shape.length >= 1 && shape.length <= 4;
-  if (!valid || !shape.every(length => Number.isSafeInteger(length) && length >= 1)) {
+  const sizes = Array.isArray(shape) && shape.length <= 4 ? Array.from(shape) : [];
+  const valid = sizes.length >= 1 && sizes.length <= 4;
+  if (!valid || !sizes.every(length => Number.isSafeInteger(length) && length >= 1)) {
     throw new TypeError(
-      `${where}: "shape" must be an array of 1 to 4 integers of at least 1, got ${valid ? `[${shape.join(', ')}]` : String(shape)}`,
+      `${where}: "shape" must be an array of 1 to 4 integers of at least 1, got ${valid ? `[${sizes.join(', ')}]` : String(shape)}`,
     );
   }
-  if (!Number.isSafeInteger(sizeOf(shape) * dtypeBytes[dtype])) {
-    throw new TypeError(`${where}: "shape" [${shape.join(', ')}] has too many elements`);
+  if (!Number.isSafeInteger(sizeOf(sizes) * dtypeBytes[dtype])) {
+    throw new TypeError(`${where}: "shape" [${sizes.join(', ')}] has too many elements`);
   }
+  return sizes;
 }
 
 function bytesOf(values: Float32Array | Int32Array): Uint8Array {

@@ -44,7 +44,8 @@ export class WorldCommunicator implements Communicator {
     native().useCollectives(transport, ncclId ?? new Uint8Array(), rank, worldSize);
     this.rank = rank;
     this.worldSize = worldSize;
-    this.hosts = hosts;
+    this.hosts = Object.freeze([...hosts]);
+    Object.freeze(this);
   }
 
   allGather(shard: Tensor, out: Tensor): Collective {

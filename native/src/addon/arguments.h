@@ -1,5 +1,6 @@
-// Reads the positional arguments of one call, in order. native/lib has checked types and shapes with messages
-// for people; what is tested here again only keeps a wrong call from reaching memory.
+// Reads the positional arguments of one call, in order. Only native/lib calls (the package exports no path to
+// the .node file): it has checked types, shapes and overlaps, on handles that cannot be forged or changed.
+// Here types are checked and that tensors are alive; a wrong shape would go through.
 #pragma once
 
 #include <napi.h>
