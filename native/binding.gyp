@@ -63,6 +63,7 @@
         'src/comm/join.cc',
         'src/comm/member.cc',
         'src/comm/mpi_library.cc',
+        'src/comm/printable.cc',
         'src/comm/socket.cc',
         'src/core/caching_allocator.cc',
         'src/core/checks.cc',

@@ -52,7 +52,7 @@ export interface NativeBinding {
   /** 0 or errno. */
   fileReserve(descriptor: number, bytes: number): number;
 
-  controlListen(port: number): number;
+  controlListen(port: number, onHost: Flag): number;
   controlJoin(
     ...args: [
       ...[rank: number, worldSize: number, host: string, address: string, port: number],

@@ -5,9 +5,8 @@ import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 const native = createRequire(import.meta.url)('../build/Release/sralign_native.node');
-const { scenario, rank, worldSize, host, address, port, timeoutMs, token, failing, exitCode } = JSON.parse(
-  process.argv[2],
-);
+const settings = JSON.parse(process.argv[2]);
+const { scenario, rank, worldSize, host, address, port, timeoutMs, token, failing, exitCode } = settings;
 const say = value => writeSync(1, `${JSON.stringify(value)}\n`);
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 const bytes = text => new TextEncoder().encode(text);
@@ -40,7 +39,7 @@ const scenarios = {
     native.controlLeave();
     say({ left: true });
     // Rank 0 alone knows the port; the test tells it to the others on stdin.
-    const again = rank === 0 ? native.controlListen(0) : await lineOfStdin();
+    const again = rank === 0 ? native.controlListen(0, false) : await lineOfStdin();
     if (rank === 0) say({ port: again });
     join(Number(again));
     say({ texts: texts(native.controlExchange(bytes(`rank ${rank}`))) });
@@ -121,7 +120,7 @@ function lineOfStdin() {
 
 try {
   if (rank === 0) {
-    const chosen = native.controlListen(port);
+    const chosen = native.controlListen(port, settings.onHost ?? false);
     say({ port: chosen });
   }
   join();

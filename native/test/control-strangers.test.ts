@@ -1,6 +1,7 @@
 // What reaches the control channel from outside and from ranks that misbehave: bytes over a plain socket.
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { codes, killAll, printed, Rank } from './control-support.js';
@@ -37,10 +38,10 @@ function frame(
   return Buffer.concat([header, payload]);
 }
 
-function hello(rank: number, worldSize: number, token: string): Buffer {
+function hello(rank: number, worldSize: number, token: string, host = `raw${rank}`): Buffer {
   const numbers = Buffer.alloc(16);
   for (const [i, value] of [rank, worldSize, 99, token.length].entries()) numbers.writeInt32LE(value, 4 * i);
-  return frame(Type.hello, 2, Buffer.concat([numbers, Buffer.from(`${token}raw${rank}`)]));
+  return frame(Type.hello, 2, Buffer.concat([numbers, Buffer.from(`${token}${host}`)]));
 }
 
 /** Types of the frames that come until the other side closes, and how many bytes they are. */
@@ -90,6 +91,54 @@ describe('strangers', () => {
     expect(await codes([first, new Rank(settings, 1, port)])).toEqual([0, 0]);
   });
 
+  test('where all ranks are on this host, nobody reaches rank 0 from elsewhere', async () => {
+    const outer = Object.values(networkInterfaces())
+      .flatMap(interfaces => interfaces ?? [])
+      .find(({ internal, family }) => !internal && family === 'IPv4')?.address;
+    const reaches = async (port: number, address: string): Promise<boolean> => {
+      const socket = connect(port, address);
+      sockets.push(socket);
+      return once(socket, 'connect').then(
+        () => true,
+        () => false,
+      );
+    };
+    for (const onHost of [true, false]) {
+      const settings = { scenario: 'exchange', worldSize: 2, onHost };
+      const first = new Rank(settings, 0, 0);
+      const port = (await first.said('port')) as number;
+      if (outer !== undefined) expect(await reaches(port, outer)).toBe(!onHost);
+      expect(await reaches(port, '127.0.0.1')).toBe(true);
+      expect(await codes([first, new Rank(settings, 1, port)])).toEqual([0, 0]);
+    }
+  });
+
+  test('a terminal does not obey what they call themselves', async () => {
+    const settings = { scenario: 'exchange', worldSize: 3, timeoutMs: 1500 };
+    const first = new Rank(settings, 0, 0);
+    const port = (await first.said('port')) as number;
+    const stranger = await open(port);
+    stranger.write(hello(7, 3, '', '\u001b[2J\u009b31m\u202eh\u00fcr\r\nsralign: all is well\u0000'));
+    await readAll(stranger);
+    expect(await first.said('error')).toContain(
+      String.raw`rank 7 on \x1b[2J\xc2\x9b31m\xe2\x80\xaeh\xc3\xbcr\x0d\x0asralign: all is well\x00 (process 99) was refused`,
+    );
+  });
+
+  test('nor what they answer on the port of rank 0', async () => {
+    const server = createServer(socket => {
+      socket.on('error', () => {});
+      socket.end(frame(Type.refused, 0, Buffer.from('no\u001b]0;title\u0007\n\tg\u00fcte \u{1f600}\u0085')));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const settings = { scenario: 'exchange', worldSize: 2, timeoutMs: 2000 };
+    const rank = new Rank(settings, 1, (server.address() as AddressInfo).port);
+    expect(await rank.said('error')).toBe(
+      'controlJoin: no\\x1b]0;title\\x07\n\tg\u00fcte \u{1f600}\\xc2\\x85',
+    );
+    server.close();
+  });
+
   test.for([1024, 64])('many silent connections keep nobody out, with %s open files', async openFiles => {
     const settings = { scenario: 'exchange', worldSize: 3 };
     const first = new Rank({ ...settings, openFiles }, 0, 0);
@@ -120,6 +169,13 @@ describe('ranks that misbehave', () => {
     expect(first.stderr).toBe(
       'sralign: rank 1 on raw1 sent a message of 1152921504606846976 bytes, more than the 17179869184 that are allowed\n',
     );
+  });
+
+  test('a terminal does not obey what a rank reports', async () => {
+    const { first, others } = await startRaw('idle', 2);
+    others[0]!.write(frame(Type.report, 9, Buffer.from('lost \u001b[31m\n  at line\t1 \u00fc')));
+    expect(await codes([first])).toEqual([9]);
+    expect(first.stderr).toBe('sralign: rank 1 on raw1: lost \\x1b[31m\n  at line\t1 \u00fc\n');
   });
 
   test('where a rank has given up the living rank 0, it says so and ends all', async () => {

@@ -17,6 +17,8 @@ export interface Settings {
   token?: string;
   /** Files the process may have open. */
   openFiles?: number;
+  /** Rank 0 listens for this host alone. */
+  onHost?: boolean;
 }
 
 type Line = Record<string, unknown>;

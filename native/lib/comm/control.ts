@@ -28,10 +28,13 @@ export interface JoinOptions {
  * @throws NativeError (ERR_COMMUNICATION), also where the channel is not joined
  */
 export const control = {
-  /** Rank 0, before `join`: listens on all interfaces. Port 0 stands for any free one. Returns the port. */
-  listen(port = 0): number {
+  /**
+   * Rank 0, before `join`: listens on all interfaces, or, where all ranks are on this host, on 127.0.0.1 alone
+   * (`onHost`). Port 0 stands for any free one. Returns the port.
+   */
+  listen(port = 0, { onHost = false }: { onHost?: boolean } = {}): number {
     if (!isPort(port)) throw new TypeError(`control.listen: "port" must be in [0, 65535], got ${port}`);
-    return native().controlListen(port);
+    return native().controlListen(port, onHost);
   },
 
   /**

@@ -9,8 +9,10 @@ namespace sralign::addon {
 
 namespace {
 
+// port, whether on this host alone
 Napi::Value controlListen(Engine&, Arguments& arguments) {
-  return Napi::Number::New(arguments.env(), control::listen(static_cast<int>(arguments.integer())));
+  const int port = static_cast<int>(arguments.integer());
+  return Napi::Number::New(arguments.env(), control::listen(port, arguments.boolean()));
 }
 
 // rank, world size, host, addresses, port, milliseconds, token

@@ -102,7 +102,7 @@ bool Connection::startFrame() {
   return true;
 }
 
-bool Connection::receive(std::vector<Frame>& frames, size_t most) {
+bool Connection::receive(std::vector<Frame>& frames, Clock::time_point now, size_t most) {
   for (size_t turn = 0; turn < kTurnBytes && most > 0;) {
     const bool inHeader = headerFilled_ < sizeof(Header);
     Incoming& message = isData(header_.type) ? incomingData_ : incomingUrgent_;
@@ -116,7 +116,7 @@ bool Connection::receive(std::vector<Frame>& frames, size_t most) {
       return errno == EAGAIN || errno == EWOULDBLOCK;
     }
     turn += got;
-    heard_ = Clock::now();
+    heard_ = now;
     if (inHeader) {
       headerFilled_ += got;
       if (headerFilled_ < sizeof(Header)) continue;

@@ -39,6 +39,8 @@ enum class FrameType : uint32_t {
 // What a rank waits for the others in.
 enum class Wait : uint32_t { nothing, exchange, leave, collective };
 
+constexpr auto kBeatInterval = std::chrono::seconds(1);
+
 // How a rank is doing.
 struct Beat {
   uint64_t progress = 0;  // changes when it makes some
@@ -78,15 +80,16 @@ class Connection {
   void dropUnsentData() { data_.clear(); }
   void closeSending();
 
-  // Appends the messages that have arrived, at most `most`; false when none will follow any more.
-  bool receive(std::vector<Frame>& frames, size_t most = SIZE_MAX);
+  // Appends the messages that have arrived, at most `most`; false when none will follow any more. `now` is
+  // when they are heard.
+  bool receive(std::vector<Frame>& frames, Clock::time_point now, size_t most = SIZE_MAX);
 
   // What was wrong with the bytes that came: "sent ..."; empty where nothing was.
   const std::string& fault() const { return fault_; }
 
   // When the last bytes came.
   Clock::time_point heard() const { return heard_; }
-  void countSilenceFromNow() { heard_ = Clock::now(); }
+  void countSilenceFrom(Clock::time_point now) { heard_ = now; }
   // Time in which this process did not look does not count as the other's silence.
   void forgive(Clock::duration time) { heard_ += time; }
 

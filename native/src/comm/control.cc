@@ -62,10 +62,12 @@ Gathered::Gathered(comm::Bytes payload, size_t worldSize) : payload_(std::move(p
   }
 }
 
-int listen(int port) {
+int listen(int port, bool onHost) {
   const std::lock_guard lock(state().mutex);
   state().listener.reset();  // an earlier attempt's
-  return state().listener.emplace(comm::listenOn(port)).port;
+  return state()
+      .listener.emplace(comm::listenOn(port, onHost ? comm::Reach::host : comm::Reach::everywhere))
+      .port;
 }
 
 void join(int rank, int worldSize, const std::string& host, const std::string& addresses, int port,

@@ -39,8 +39,9 @@ class Gathered {
 
 // Those that throw, throw EngineError (ERR_COMMUNICATION), among others where the channel is not joined.
 
-// Rank 0, before `join`. Port 0 stands for any free one; returns the port.
-int listen(int port);
+// Rank 0, before `join`: on all interfaces, or for ranks on this host alone. Port 0 stands for any free one;
+// returns the port.
+int listen(int port, bool onHost);
 
 // Returns when all ranks are there. `addresses` (separated by commas, names or numbers) and `port` are rank
 // 0's; rank 0 itself listens already. `host` names this rank's host in messages. Who does not know rank 0's

@@ -44,8 +44,10 @@ std::string silentText(const std::string& name, std::chrono::seconds limit) {
 Hub::Hub(std::vector<Link> links) {
   for (size_t rank = 0; rank < links.size(); ++rank) {
     peers_.push_back({.connection = std::move(links[rank].connection),
-                      .name = nameOf(static_cast<int>(rank), links[rank].host)});
-    peers_.back().connection.countSilenceFromNow();  // it may have come long before the others
+                      .name = nameOf(static_cast<int>(rank), links[rank].host),
+                      .progressed = turn_.now(),
+                      .waitsSince = turn_.now()});
+    peers_.back().connection.countSilenceFrom(turn_.now());  // it may have come long before the others
   }
   thread_ = std::thread([this] {
     try {
@@ -59,7 +61,7 @@ Hub::Hub(std::vector<Link> links) {
 void Hub::run() {
   while (!allSaidGoodbye()) {
     wait();
-    forgiveOwnPause();
+    beginTurn();
     for (Peer& peer : peers_) attend(peer);
     beat();
     for (Peer& peer : peers_) {
@@ -78,12 +80,8 @@ void Hub::wait() {
   pollUntil(polled.data(), polled.size(), loss_ ? std::min(nextBeat_, loss_->decided) : nextBeat_);
 }
 
-// If this process was stopped or starved, so that the ranks' words lie unread, their silence proves nothing.
-void Hub::forgiveOwnPause() {
-  const auto now = Clock::now();
-  const auto pause = now - looked_ - 2 * kBeatInterval;
-  looked_ = now;
-  if (pause <= Clock::duration::zero()) return;
+void Hub::beginTurn() {
+  const auto pause = turn_.begin();
   for (Peer& peer : peers_) {
     peer.connection.forgive(pause);
     peer.progressed += pause;
@@ -94,13 +92,13 @@ void Hub::forgiveOwnPause() {
 void Hub::attend(Peer& peer) {
   if (!peer.connection.isOpen()) return;
   std::vector<Frame> frames;
-  const bool open = peer.connection.receive(frames);
+  const bool open = peer.connection.receive(frames, turn_.now());
   for (Frame& frame : frames) handle(peer, frame);
   if (open) return;
   const std::string fault = peer.connection.fault();
   if (!fault.empty()) end(peer.name + " " + fault, kDetectedFailure);
   peer.connection.close();
-  if (!peer.saidGoodbye && !loss_) loss_ = {&peer, endedText(peer.name), Clock::now() + kReportPatience};
+  if (!peer.saidGoodbye && !loss_) loss_ = {&peer, endedText(peer.name), turn_.now() + kReportPatience};
 }
 
 void Hub::handle(Peer& peer, Frame& frame) {
@@ -110,7 +108,7 @@ void Hub::handle(Peer& peer, Frame& frame) {
     case FrameType::exchange:
       peer.call = frame.value;
       peer.contribution = std::make_shared<const Bytes>(std::move(frame.payload));
-      peer.progressed = Clock::now();
+      peer.progressed = turn_.now();
       checkNobodyLeftEarly();
       return gatherIfComplete();
     case FrameType::report: {
@@ -122,7 +120,7 @@ void Hub::handle(Peer& peer, Frame& frame) {
     case FrameType::gaveUp:
       // The spokesman has told. If this process was stopped, it is heard now, together with the others.
       if (&peer - peers_.data() == kSpokesman) end("", static_cast<int>(frame.value));
-      if (!loss_) loss_ = {&peer, peer.name + ": " + frame.payload.text(), Clock::now() + kReportPatience};
+      if (!loss_) loss_ = {&peer, peer.name + ": " + frame.payload.text(), turn_.now() + kReportPatience};
       return;
     case FrameType::goodbye:
       peer.saidGoodbye = true;
@@ -136,7 +134,7 @@ void Hub::handleBeat(Peer& peer, const Frame& frame) {
   Beat beat;
   if (frame.payload.size() != sizeof beat) end(peer.name + " sent a wrong heartbeat", kDetectedFailure);
   std::memcpy(&beat, frame.payload.data(), sizeof beat);
-  const auto now = Clock::now();
+  const auto now = turn_.now();
   if (beat.wait != peer.beat.wait || beat.waits != peer.beat.waits) peer.waitsSince = now;
   const bool computes = beat.inCall != 0 && beat.cpuMs >= peer.busyCpuMs + kBusyCpuMs;
   const bool progresses = beat.progress != peer.beat.progress || computes;
@@ -183,15 +181,15 @@ void Hub::checkNobodyLeftEarly() {
 }
 
 void Hub::beat() {
-  if (Clock::now() < nextBeat_) return;
-  nextBeat_ = Clock::now() + kBeatInterval;
+  if (turn_.now() < nextBeat_) return;
+  nextBeat_ = turn_.now() + kBeatInterval;
   for (Peer& peer : peers_) {
     if (peer.connection.isOpen()) peer.connection.post(FrameType::beat);
   }
 }
 
 void Hub::judge() {
-  const auto now = Clock::now();
+  const auto now = turn_.now();
   if (loss_ && now >= loss_->decided) end(loss_->text, kDetectedFailure);
   if (loss_) return;
   for (const Peer& peer : peers_) {
@@ -199,13 +197,13 @@ void Hub::judge() {
       end(silentText(peer.name, kSilenceLimit), kDetectedFailure);
     }
   }
-  judgeWaits(now);
+  judgeWaits();
 }
 
-void Hub::judgeWaits(Clock::time_point now) {
+void Hub::judgeWaits() {
   const Peer *first = &peers_[0], *other = nullptr;
   for (const Peer& peer : peers_) {
-    if (peer.beat.wait == Wait::nothing || now - peer.waitsSince < kDeadlockLimit) return;
+    if (peer.beat.wait == Wait::nothing || turn_.now() - peer.waitsSince < kDeadlockLimit) return;
     if (peer.beat.wait == Wait::exchange && !peer.call) return;  // it waits for bytes that are on their way
     if (other == nullptr && peer.beat.wait != first->beat.wait) other = &peer;
   }
@@ -237,7 +235,7 @@ void Hub::drain(std::chrono::milliseconds limit) {
       std::vector<Frame> ignored;
       peer.connection.flush();
       if (!peer.connection.hasUnsent()) peer.connection.closeSending();
-      if (!peer.connection.receive(ignored)) {
+      if (!peer.connection.receive(ignored, Clock::now())) {
         peer.connection.close();
       } else {
         polled.push_back({peer.connection.descriptor(), peer.connection.pollEvents(), 0});

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "join.h"
+#include "turn.h"
 
 namespace sralign::comm {
 
-constexpr auto kBeatInterval = std::chrono::seconds(1);
 // How long a rank may say nothing, and, while it is watched, do nothing. Ranks wait a little longer for the
 // hub than it waits for them, so that it is the hub that tells.
 constexpr auto kSilenceLimit = std::chrono::seconds(10);
@@ -38,7 +38,7 @@ class Hub {
     std::string name;
     Beat beat = {};          // the last one
     uint64_t busyCpuMs = 0;  // when it last made progress
-    Clock::time_point progressed = Clock::now(), waitsSince = Clock::now();
+    Clock::time_point progressed, waitsSince;
     bool saidGoodbye = false;
     // What it exchanges with the others, from its call on until all have called.
     std::optional<uint64_t> call = {};
@@ -47,7 +47,7 @@ class Hub {
 
   void run();
   void wait();
-  void forgiveOwnPause();
+  void beginTurn();
   void attend(Peer& peer);
   void handle(Peer& peer, Frame& frame);
   void handleBeat(Peer& peer, const Frame& frame);
@@ -55,7 +55,7 @@ class Hub {
   void checkNobodyLeftEarly();
   void beat();
   void judge();
-  void judgeWaits(Clock::time_point now);
+  void judgeWaits();
   void farewell();
   bool allSaidGoodbye() const;
   // Sends what is queued and reads until the others have closed, so that nothing sent is lost.
@@ -64,7 +64,8 @@ class Hub {
   [[noreturn]] void end(const std::string& text, int exitCode);
 
   std::vector<Peer> peers_;
-  Clock::time_point nextBeat_ = Clock::now(), looked_ = Clock::now();
+  Turn turn_{2 * kBeatInterval};
+  Clock::time_point nextBeat_ = turn_.now();
   // A rank whose connection closed: the reason may still be on its way from another one.
   struct Loss {
     const Peer* peer;

@@ -10,6 +10,8 @@
 #include <thread>
 
 #include "../core/error.h"
+#include "printable.h"
+#include "turn.h"
 
 namespace sralign::comm {
 
@@ -40,7 +42,7 @@ std::string seconds(std::chrono::milliseconds time) {
 // Somebody who has connected. A port scanner stays one without a rank.
 struct Guest {
   Connection connection;
-  Clock::time_point arrived = Clock::now();
+  Clock::time_point arrived;
   std::optional<int> rank = {};
   std::string host = {};
 };
@@ -50,10 +52,14 @@ class Admission {
   Admission(const Listener& listener, const Identity& self) : listener_(listener), self_(self) {}
 
   std::vector<Link> run(std::chrono::milliseconds timeout) {
-    const auto deadline = Clock::now() + timeout;
+    auto deadline = turn_.now() + timeout;
     while (!missing().empty()) {
-      if (Clock::now() >= deadline) giveUp(timeout);
+      if (turn_.now() >= deadline) giveUp(timeout);
       wait(deadline);
+      // Where this process was stopped, the ranks wait to be let in.
+      const auto pause = turn_.begin();
+      deadline += pause;
+      for (Guest& guest : guests_) guest.arrived += pause;
       std::erase_if(guests_, [&](Guest& guest) { return !attend(guest); });
       accept();
     }
@@ -68,11 +74,11 @@ class Admission {
   }
 
   void accept() {
-    std::erase_if(guests_, [](const Guest& guest) {
-      return !guest.rank && Clock::now() - guest.arrived >= kHelloLimit;
+    std::erase_if(guests_, [&](const Guest& guest) {
+      return !guest.rank && turn_.now() - guest.arrived >= kHelloLimit;
     });
     while (Socket socket = acceptFrom(listener_)) {
-      guests_.push_back({Connection(std::move(socket), kMaxHelloBytes)});
+      guests_.push_back({Connection(std::move(socket), kMaxHelloBytes), turn_.now()});
       if (silentGuests() > kMaxSilentGuests + self_.worldSize) dropOldestSilentGuest();
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -96,7 +102,7 @@ class Admission {
   // False when the guest is gone or was sent away.
   bool attend(Guest& guest) {
     std::vector<Frame> frames;
-    const bool open = guest.connection.receive(frames);
+    const bool open = guest.connection.receive(frames, turn_.now());
     for (const Frame& frame : frames) {
       const std::string reason = check(guest, frame);
       if (reason.empty()) continue;
@@ -118,7 +124,7 @@ class Admission {
     std::memcpy(&hello, frame.payload.data(), sizeof hello);
     const std::string texts = frame.payload.text().substr(sizeof hello);
     const std::string token = texts.substr(0, hello.tokenBytes);
-    guest.host = texts.substr(token.size());
+    guest.host = printableName(texts.substr(token.size()));
     const std::string name =
         nameOf(hello.rank, guest.host) + " (process " + std::to_string(hello.process) + ")";
     if (token != self_.token) return refusal(name, "it belongs to another job");
@@ -187,6 +193,7 @@ class Admission {
 
   const Listener& listener_;
   const Identity& self_;
+  Turn turn_{2 * kTurn};
   std::vector<Guest> guests_;
   std::string refused_, acceptFailure_;
 };
@@ -201,15 +208,16 @@ void sayHello(Connection& connection, const Identity& self) {
 // Rank 0's answer; none where the connection ends or `deadline` comes without one.
 std::optional<Frame> awaitAnswer(Connection& connection, Clock::time_point deadline) {
   std::vector<Frame> frames;
-  while (Clock::now() < deadline) {
+  for (;;) {
+    const bool late =
+        Clock::now() >= deadline;  // if this process was stopped, the answer is there nevertheless
     pollfd polled{connection.descriptor(), connection.pollEvents(), 0};
     pollUntil(&polled, 1, deadline);
-    const bool open = connection.receive(frames, 1);  // what follows is for the member
+    const bool open = connection.receive(frames, Clock::now(), 1);  // what follows is for the member
     if (!frames.empty()) return std::move(frames.front());
-    if (!open) return {};
+    if (!open || late) return {};
     connection.flush();
   }
-  return {};
 }
 
 std::vector<std::string> split(const std::string& addresses) {
@@ -248,9 +256,9 @@ Link joinRankZero(const Identity& self, const std::string& addresses, int port,
       if (!answer) {
         reason = "it accepted the connection but did not start the job";
       } else if (answer->type == FrameType::welcome) {
-        return {std::move(connection), answer->payload.text()};
+        return {std::move(connection), printableName(answer->payload.text())};
       } else {
-        refused = answer->payload.text();
+        refused = printableText(answer->payload.text());
       }
     }
     // Only now: where an address stands for another machine there, another job may have answered.

@@ -41,6 +41,7 @@ Member::Member(const Identity& self, Link link, std::pair<Socket, Socket> wake)
       connection_(std::move(link.connection)),
       wakeReader_(std::move(wake.first)),
       wakeWriter_(std::move(wake.second)) {
+  connection_.countSilenceFrom(turn_.now());
   thread_ = std::thread([this] {
     try {
       run();
@@ -92,11 +93,12 @@ void Member::send(FrameType type, uint64_t value, const void* data, size_t bytes
 void Member::run() {
   while (!left_) {
     wait();
-    forgiveOwnPause();
+    // Where the hub's words lay unread, its silence proves nothing.
+    connection_.forgive(turn_.begin());
     takeOutgoing();
     beat();
     std::vector<Frame> frames;
-    const bool open = connection_.receive(frames);
+    const bool open = connection_.receive(frames, turn_.now());
     for (Frame& frame : frames) handle(frame);
     if (left_) return;
     if (!open && self_.rank == 0) return;  // the hub, in this process, is ending it
@@ -114,14 +116,6 @@ void Member::wait() {
   }
 }
 
-// If this process was stopped or starved, so that the hub's words lie unread, its silence proves nothing.
-void Member::forgiveOwnPause() {
-  const auto now = Clock::now();
-  const auto pause = now - looked_ - 2 * kBeatInterval;
-  looked_ = now;
-  if (pause > Clock::duration::zero()) connection_.forgive(pause);
-}
-
 void Member::takeOutgoing() {
   std::vector<Outgoing> taken;
   {
@@ -132,8 +126,8 @@ void Member::takeOutgoing() {
 }
 
 void Member::beat() {
-  if (Clock::now() < nextBeat_) return;
-  nextBeat_ = Clock::now() + kBeatInterval;
+  if (turn_.now() < nextBeat_) return;
+  nextBeat_ = turn_.now() + kBeatInterval;
   const Activity& now = activity();
   const Beat beat{.progress = now.progress,
                   .waits = now.waits,
@@ -169,7 +163,7 @@ void Member::handle(Frame& frame) {
 void Member::judge(bool open) {
   const std::string& fault = connection_.fault();
   if (!open) endWithoutHub(fault.empty() ? endedText(hubName_) : hubName_ + " " + fault);
-  if (self_.rank != 0 && Clock::now() - connection_.heard() >= kHubSilenceLimit) {
+  if (self_.rank != 0 && turn_.now() - connection_.heard() >= kHubSilenceLimit) {
     endWithoutHub(silentText(hubName_, kHubSilenceLimit));
   }
 }

@@ -12,6 +12,7 @@
 
 #include "control.h"
 #include "join.h"
+#include "turn.h"
 
 namespace sralign::comm {
 
@@ -57,7 +58,6 @@ class Member {
 
   void run();
   void wait();
-  void forgiveOwnPause();
   void takeOutgoing();
   void beat();
   void handle(Frame& frame);
@@ -70,7 +70,8 @@ class Member {
   const std::string hubName_;
   Connection connection_;
   Socket wakeReader_, wakeWriter_;
-  Clock::time_point nextBeat_ = Clock::now(), looked_ = Clock::now();
+  Turn turn_{2 * kBeatInterval};
+  Clock::time_point nextBeat_ = turn_.now();
 
   std::mutex mutex_;
   std::condition_variable arrived_;

@@ -51,19 +51,19 @@ Socket prepared(Socket socket) {
 
 Socket tcpSocket(int family) { return prepared(Socket(::socket(family, SOCK_STREAM | kCloseOnExec, 0))); }
 
-bool bindTo(const Socket& socket, int family, int port) {
+bool bindTo(const Socket& socket, int family, int port, Reach reach) {
   setOption(socket, SOL_SOCKET, SO_REUSEADDR, 1);
   if (family == AF_INET6) {
     setOption(socket, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     sockaddr_in6 address{};
     address.sin6_family = AF_INET6;
-    address.sin6_addr = in6addr_any;
+    address.sin6_addr = reach == Reach::host ? in6addr_loopback : in6addr_any;
     address.sin6_port = htons(static_cast<uint16_t>(port));
     return bind(socket.descriptor(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   }
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_ANY);
+  address.sin_addr.s_addr = htonl(reach == Reach::host ? INADDR_LOOPBACK : INADDR_ANY);
   address.sin_port = htons(static_cast<uint16_t>(port));
   return bind(socket.descriptor(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
 }
@@ -126,15 +126,16 @@ Socket::~Socket() {
   if (descriptor_ >= 0) close(descriptor_);
 }
 
-Listener listenOn(int port) {
-  for (const int family : {AF_INET6, AF_INET}) {
-    const bool last = family == AF_INET;
+Listener listenOn(int port, Reach reach) {
+  const bool onHost = reach == Reach::host;
+  for (const int family : {onHost ? AF_INET : AF_INET6, onHost ? AF_INET6 : AF_INET}) {
+    const bool last = family == (onHost ? AF_INET6 : AF_INET);
     Socket socket = tcpSocket(family);
-    if (socket && bindTo(socket, family, port) && listen(socket.descriptor(), kBacklog) == 0) {
+    if (socket && bindTo(socket, family, port, reach) && listen(socket.descriptor(), kBacklog) == 0) {
       const int chosen = portOf(socket);
       return {std::move(socket), chosen};
     }
-    if (last || errno == EADDRINUSE || errno == EACCES) break;  // else the host may have no IPv6
+    if (last || errno == EADDRINUSE || errno == EACCES) break;  // else the host may lack that family
   }
   throw failure("port " + std::to_string(port) + " cannot be listened on");
 }

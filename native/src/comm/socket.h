@@ -37,9 +37,12 @@ struct Listener {
   int port = 0;
 };
 
-// On all interfaces, IPv6 and IPv4 where the host has both; port 0 stands for any free one. Throws
-// EngineError (ERR_COMMUNICATION).
-Listener listenOn(int port);
+enum class Reach { host, everywhere };
+
+// On all interfaces, IPv6 and IPv4 where the host has both, or on the host's own loopback address alone
+// (127.0.0.1; ::1 where there is no IPv4); port 0 stands for any free one. Throws EngineError
+// (ERR_COMMUNICATION).
+Listener listenOn(int port, Reach reach);
 
 // The next connection that waits; none where nobody does or `errno` says why it cannot be accepted.
 Socket acceptFrom(const Listener& listener);

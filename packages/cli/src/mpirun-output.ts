@@ -2,11 +2,15 @@
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
+/** Begins what a rank, or the hub for all of them, says of the end. */
+const SAID = 'sralign: ';
 /** mpirun puts its own messages between two such lines. */
 const RULE = /^-{60,}$/;
 /** It repeats at length that the job has failed, which the ranks have said already, with the reason. */
 const REPETITION =
   /^(Primary job +terminated normally, but|mpirun detected that one or more processes exited)/;
+/** Which rank the one with the exit code was: [job, rank]. */
+const EXITED = /Process name: \[\[\d+,\d+\],(\d+)\]\s+Exit code:\s+(\d+)/;
 /** It ends the ranks as soon as one is killed, before the control channel can tell. */
 const KILLED = /process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+) \((.+)\)/;
 
@@ -16,6 +20,8 @@ const ASIDE = /^(\[\S+:\d+\] Read -1, expected \d+, errno = \d+|mpirun: Forwardi
 export interface Ending {
   /** Which rank was killed, as mpirun tells. */
   readonly killed: string | null;
+  /** Which rank ended first, with what exit code, as mpirun tells. */
+  readonly exited: string | null;
   /** Whether the ranks have said why the job failed. */
   readonly explained: boolean;
 }
@@ -24,23 +30,34 @@ export interface Ending {
 export async function relayErrors(errors: Readable, write: (text: string) => void): Promise<Ending> {
   let own: string[] | null = null; // lines of a message of mpirun
   let killed: string | null = null;
+  let exited: string | null = null;
   let explained = false;
   for await (const line of createInterface({ input: errors })) {
     const rule = RULE.test(line);
     if (own === null && rule) own = [];
     else if (own === null) {
-      explained ||= line.startsWith('sralign: ');
+      explained ||= line.startsWith(SAID);
       if (!ASIDE.test(line)) write(`${line}\n`);
+    } else if (line.startsWith(SAID)) {
+      // A rank may say why the job failed while mpirun is writing.
+      explained = true;
+      write(`${line}\n`);
     } else if (!rule) own.push(line);
     else {
       const message = own.join('\n');
       killed ??= killedIn(message);
+      exited ??= exitedIn(message);
       if (!KILLED.test(message) && !REPETITION.test(message)) write(`${message}\n`);
       own = null;
     }
   }
   if (own !== null) write(`${own.join('\n')}\n`);
-  return { killed, explained };
+  return { killed, exited, explained };
+}
+
+function exitedIn(message: string): string | null {
+  const [found, rank, code] = EXITED.exec(message) ?? [];
+  return found === undefined ? null : `rank ${rank} ended with exit code ${code} and did not say why`;
 }
 
 function killedIn(message: string): string | null {

@@ -75,7 +75,7 @@ async function endOf(child: ChildProcess): Promise<number> {
     child.kill(requests === 1 ? 'SIGUSR2' : 'SIGTERM');
   });
   try {
-    const [code, { killed, explained }] = await Promise.all([
+    const [code, { killed, exited, explained }] = await Promise.all([
       new Promise<number | null>((resolve, reject) => {
         child.on('error', reject).on('close', resolve);
       }),
@@ -84,7 +84,10 @@ async function endOf(child: ChildProcess): Promise<number> {
     // Before a rank has anything to save, the first request ends it.
     const endedByRequest = requests > 0 && code === 128 + constants.signals.SIGUSR2;
     if (requests > 1 || endedByRequest) return 130;
-    if (killed === null && code !== null) return code;
+    if (killed === null && code !== null) {
+      if (exited !== null && !explained) process.stderr.write(`sralign: ${exited}\n`);
+      return code;
+    }
     const reason = killed ?? 'mpirun was killed, and all ranks with it; train --resume goes on';
     if (!explained) process.stderr.write(`sralign: ${reason}\n`);
     return 1;

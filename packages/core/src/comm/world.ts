@@ -29,6 +29,9 @@ interface MeetingPoint {
   readonly token: string;
 }
 
+/** Addresses of rank 0 that lead nowhere else. */
+const LOOPBACK = new Set(['localhost', '127.0.0.1']);
+
 /** Pods and nodes of one job may start minutes apart. */
 const JOIN_TIMEOUT_MS = 300_000;
 
@@ -131,15 +134,12 @@ export function deviceOfRank(device: DeviceName, localRank: number): DeviceName 
 function meetingPoint(ranks: Ranks): MeetingPoint {
   const { rank, masterAddress, masterPort, underMpi } = ranks;
   if (masterAddress !== undefined && masterPort !== undefined) {
-    if (rank === 0) control.listen(masterPort);
+    if (rank === 0) control.listen(masterPort, { onHost: LOOPBACK.has(masterAddress) });
     return { address: masterAddress, port: masterPort, token: '' };
   }
   if (underMpi) {
     openMpiOf(ranks);
-    const own =
-      rank === 0
-        ? { address: ownAddresses(ranks), port: control.listen(), token: randomBytes(16).toString('hex') }
-        : null;
+    const own = rank === 0 ? openMeetingPoint(ranks) : null;
     return JSON.parse(shareText(JSON.stringify(own))) as MeetingPoint;
   }
   throw new ConfigError(
@@ -152,13 +152,19 @@ function meetingPoint(ranks: Ranks): MeetingPoint {
   );
 }
 
+/** Where all ranks are on this host nobody elsewhere can connect. */
+function openMeetingPoint({ worldSize, localWorldSize }: Ranks): MeetingPoint {
+  const onHost = localWorldSize === worldSize;
+  const port = control.listen(0, { onHost });
+  return { address: onHost ? '127.0.0.1,::1' : ownAddresses(), port, token: randomBytes(16).toString('hex') };
+}
+
 /** Candidates: one of them leads from every other host of the job to this one. */
-function ownAddresses({ worldSize, localWorldSize }: Ranks): string {
+function ownAddresses(): string {
   const addresses = Object.values(networkInterfaces()).flatMap(interfaces => interfaces ?? []);
   const outer = addresses.filter(({ internal, scopeid }) => !internal && !scopeid); // a link-local one needs a scope
-  // Loopback only where nobody can be elsewhere: on another host it would lead to a stranger.
-  const useful =
-    localWorldSize === worldSize || outer.length === 0 ? addresses.filter(of => of.internal) : outer;
+  // Loopback only where there is nothing else: on another host it would lead to a stranger.
+  const useful = outer.length === 0 ? addresses.filter(of => of.internal) : outer;
   return useful
     .toSorted((a, b) => a.family.localeCompare(b.family))
     .map(({ address }) => address)
