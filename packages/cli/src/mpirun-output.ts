@@ -2,8 +2,8 @@
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
-/** Begins what a rank, or the hub for all of them, says of the end. */
-const SAID = 'sralign: ';
+/** Begins what a rank says of its end, or one for all of them. */
+const SAID = /^(sralign|error): /;
 /** mpirun puts its own messages between two such lines. */
 const RULE = /^-{60,}$/;
 /** It repeats at length that the job has failed, which the ranks have said already, with the reason. */
@@ -36,9 +36,9 @@ export async function relayErrors(errors: Readable, write: (text: string) => voi
     const rule = RULE.test(line);
     if (own === null && rule) own = [];
     else if (own === null) {
-      explained ||= line.startsWith(SAID);
+      explained ||= SAID.test(line);
       if (!ASIDE.test(line)) write(`${line}\n`);
-    } else if (line.startsWith(SAID)) {
+    } else if (SAID.test(line)) {
       // A rank may say why the job failed while mpirun is writing.
       explained = true;
       write(`${line}\n`);

@@ -171,14 +171,32 @@ describe('sralign launch', () => {
     expect(outcome).toMatchObject({ code: 130, stdout: '' });
   });
 
-  it('leaves no process behind when it is killed', async () => {
-    const { outcome } = await endWaitingJob(launcher => process.kill(launcher, 'SIGKILL'));
+  /** The files of a launcher's job in shared memory. */
+  const sharedOf = (launcher: number): string[] =>
+    readdirSync('/dev/shm')
+      .filter(name => name.includes(`-${launcher}-`))
+      .flatMap(name => readdirSync(join('/dev/shm', name), { recursive: true, encoding: 'utf8' }));
+
+  it('leaves no process behind when it is killed, and no shared memory when the next one has started', async () => {
+    let killed = 0;
+    const { outcome } = await endWaitingJob(launcher => {
+      killed = launcher;
+      expect(sharedOf(launcher)).not.toEqual([]);
+      process.kill(launcher, 'SIGKILL');
+    });
     expect(outcome.code).toBeNull();
+    await sralign(['launch', '--nproc', '1', 'doctor']);
+    expect(sharedOf(killed)).toEqual([]);
   });
 
-  it('leaves no process behind when mpirun is killed', async () => {
-    const { outcome } = await endWaitingJob((_, mpirun) => process.kill(mpirun, 'SIGKILL'));
+  it('leaves no process and no shared memory behind when mpirun is killed', async () => {
+    let started = 0;
+    const { outcome } = await endWaitingJob((launcher, mpirun) => {
+      started = launcher;
+      process.kill(mpirun, 'SIGKILL');
+    });
     expect(outcome.code).toBe(1);
+    expect(sharedOf(started)).toEqual([]);
   });
 
   describe('while the ranks train', () => {
@@ -310,6 +328,7 @@ describe('the standard error of mpirun', () => {
     ).toEqual({
       written: 'step 1\nThere are not enough slots\nstep 2\n',
       killed: null,
+      exited: null,
       explained: false,
     });
   });
@@ -319,6 +338,7 @@ describe('the standard error of mpirun', () => {
     expect(await relayed(rule, `${noticed} 11 (Segmentation fault).`, rule)).toEqual({
       written: '',
       killed: 'rank 3 on b ended by signal 11 (Segmentation fault)',
+      exited: null,
       explained: false,
     });
     expect(await relayed('sralign: rank 3 on b: why', rule, `${noticed} 9 (Killed).`, rule)).toMatchObject({

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { availableParallelism, constants } from 'node:os';
 import { Command } from 'commander';
 import { onStopRequests } from '../interrupt.js';
+import { LaunchFolder } from '../launch-folder.js';
 import { LAUNCHED } from '../launched.js';
 import { relayErrors } from '../mpirun-output.js';
 import { examples, wholeNumber } from '../options.js';
@@ -40,10 +41,11 @@ async function launch(command: string[], { nproc }: { nproc: number }, self: Com
   const debug = self.optsWithGlobals().debug === true ? ['--debug'] : [];
   const node = [process.execPath, ...process.execArgv, process.argv[1]!];
   const args = ['-np', String(nproc), ...MPIRUN, ...THIS_MACHINE, ...node];
+  using folder = new LaunchFolder();
   // In a session of its own: the terminal sends Ctrl-C to all its processes, and mpirun would end the ranks at once.
   // Its standard input stays open for as long as this process lives (see launched.ts).
   const child = spawn('mpirun', args, {
-    env: environmentOf(nproc, [...command, ...debug]),
+    env: { ...folder.environment, ...environmentOf(nproc, [...command, ...debug]) },
     stdio: ['pipe', 'inherit', 'pipe'],
     detached: true,
   });
