@@ -127,7 +127,7 @@ export interface NativeBinding {
   linearLogprob(
     ...args: [
       ...[hidden: Id, weight: Id, rows: Id, targetRows: Id, labels: Id],
-      ...[logps: Id, logSumExp: Id, logits: Id],
+      ...[logps: Id, logSumExp: Id, logits: Id, statistics: Id],
     ]
   ): void;
   linearLogprobBackward(

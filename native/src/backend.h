@@ -196,6 +196,8 @@ struct LinearLogprobArgs {
   TensorView logps;       // f32 [R]
   TensorView logSumExp;   // f32 [M]
   TensorView logits;      // f32 [M, V], optional
+  // f32 [M, 3], optional: of softmax(logits) the entropy in nats, the mean logit, the highest log-probability
+  TensorView statistics;
 };
 struct LinearLogprobBackwardArgs {
   TensorView hidden, weight, rows, targetRows, labels, logSumExp;
@@ -238,7 +240,7 @@ struct SequenceSumBackwardArgs {
 //   dpo: -(1-e) log s(beta m - lambda delta) - e log s(-(beta m - lambda delta))
 //   ipo: (m - lambda delta - 1/(2 beta))^2
 //
-// dLogps = lossScale * d loss / d policy; no gradient flows through delta (paper eq. 12-14).
+// dLogps = lossScale * d loss / d policy; no gradient flows through delta (paper eq. 12, 13 and 15).
 enum class PreferenceMethod : int32_t { sft = 0, dpo = 1, ipo = 2 };
 enum class LogpReduction : int32_t { sum = 0, mean = 1 };
 struct PreferenceLossArgs {

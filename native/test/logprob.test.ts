@@ -195,7 +195,14 @@ function reference(p: Problem, hidden: ArrayLike<number>, weight: ArrayLike<numb
     p.labels,
     (label, i) => logits[p.targetRows[i]! * p.vocabulary + label]! - logSumExp[p.targetRows[i]!]!,
   );
-  return { logits, logSumExp, logps };
+  const statistics = Array.from(p.rows, (_, m) => {
+    const row = rowOf(logits, m, p.vocabulary);
+    const logProbs = row.map(logit => logit - logSumExp[m]!);
+    const entropy = -logProbs.reduce((sum, value) => sum + Math.exp(value) * value, 0);
+    const mean = row.reduce((sum, logit) => sum + logit, 0) / p.vocabulary;
+    return [entropy, mean, logProbs.reduce((most, value) => Math.max(most, value), -Infinity)];
+  }).flat();
+  return { logits, logSumExp, logps, statistics };
 }
 
 function referenceGradients(
@@ -247,11 +254,16 @@ function run(p: Problem, hidden: Tensor, weight: Tensor, dLogps: Tensor, keepLog
   const dHidden = before(p.tokens, hidden.dtype);
   const dWeight = before(p.vocabulary, 'f32');
   const logits = keepLogits ? nan([p.rows.length, p.vocabulary]) : undefined;
+  const statistics = nan([p.rows.length, 3]);
   linearLogprob({ hidden, weight, ...indices, logps, logSumExp, logits });
+  const alone = logps.toFloat32Array();
+  linearLogprob({ hidden, weight, ...indices, logps, logSumExp, logits, statistics });
+  expectWithin(logps.toFloat32Array(), alone, 1e-6, 1e-6);
   linearLogprobBackward({ hidden, weight, ...indices, logSumExp, dLogps, dHidden, dWeight, logits });
   return {
     logps: logps.toFloat32Array(),
     logSumExp: logSumExp.toFloat32Array(),
+    statistics: statistics.toFloat32Array(),
     dHidden: dHidden.toFloat32Array(),
     dWeight: dWeight.toFloat32Array(),
   };
@@ -284,6 +296,7 @@ describe.each(Object.entries(problems))('linear and log-prob, %s', (_, problem) 
     const expected = reference(problem, hidden.values, weight.values);
     expectWithin(result.logSumExp, expected.logSumExp, tolerance, tolerance);
     expectWithin(result.logps, expected.logps, tolerance, tolerance);
+    expectWithin(result.statistics, expected.statistics, 2 * tolerance, 2 * tolerance);
     const gradients = referenceGradients(problem, hidden.values, weight.values, dLogps.values);
     // dHidden sums over the vocabulary in f32
     expectClose(result.dHidden, gradients.dHidden, backward + problem.vocabulary * 1e-9);
@@ -336,6 +349,29 @@ test('linear and log-prob have the same bits in every run, forward for every num
   } finally {
     setThreads(usual);
   }
+});
+
+test('the statistics of extreme logits', () => {
+  const statisticsOf = (weights: number[]): Float32Array => {
+    const statistics = nan([1, 3]);
+    linearLogprob({
+      hidden: Tensor.from([1], [1, 1]),
+      weight: Tensor.from(weights, [weights.length, 1]),
+      rows: Tensor.from(Int32Array.of(0), [1]),
+      targetRows: Tensor.from(Int32Array.of(0), [1]),
+      labels: Tensor.from(Int32Array.of(0), [1]),
+      logps: nan([1]),
+      logSumExp: nan([1]),
+      statistics,
+    });
+    return statistics.toFloat32Array();
+  };
+  // One certain token among others that have no probability at all; rising, so that every block moves the maximum.
+  const rising = Array.from({ length: 5000 }, (_, v) => v * 1e4);
+  expectWithin(statisticsOf(rising), [0, 4999 * 5e3, 0], 0, 1e-6);
+  expectWithin(statisticsOf(rising.reverse()), [0, 4999 * 5e3, 0], 0, 1e-6);
+  // Equal logits: the largest entropy there is.
+  expectWithin(statisticsOf(Array<number>(3001).fill(-7)), [Math.log(3001), -7, -Math.log(3001)], 0, 1e-6);
 });
 
 test('the logits of all rows never exist at once', () => {

@@ -19,6 +19,8 @@ export interface LinearLogprobArgs {
   logSumExp: Tensor;
   /** f32 [M, V], written: keeps the logits for the backward pass. Without it they never exist whole. */
   logits?: Tensor | undefined;
+  /** f32 [M, 3], written: of the softmax of each row the entropy in nats, the mean logit and the highest log-probability. */
+  statistics?: Tensor | undefined;
 }
 
 /**
@@ -35,9 +37,10 @@ export function linearLogprob(args: LinearLogprobArgs): void {
   const logps = call.output('logps', F32, ['R']);
   const logSumExp = call.output('logSumExp', F32, ['M']);
   const logits = call.optionalOutput('logits', F32, ['M', 'V']);
+  const statistics = call.optionalOutput('statistics', F32, ['M', 3]);
   native().linearLogprob(
     ...[hidden.id, weight.id, rows.id, targetRows.id, labels.id],
-    ...[logps.id, logSumExp.id, logits?.id ?? 0],
+    ...[logps.id, logSumExp.id, logits?.id ?? 0, statistics?.id ?? 0],
   );
 }
 

@@ -12,6 +12,12 @@ namespace sralign::cpu {
 
 // One panel of the fused linear + log-prob: columns [firstColumn, firstColumn+columns) of the logits of rows
 // [firstRow, firstRow+rowCount) of `rows`. A row's panels come in the order of their columns.
+// Of a row of logits: what its statistics are made of, beside the log-sum-exp.
+struct RowMoments {
+  double weighted = 0;  // sum of exp(logit - highest) (logit - highest)
+  double sum = 0;       // of the logits
+};
+
 struct LogprobPanelArgs {
   float* logits = nullptr;  // [rowCount, columns], `logitsStride` elements from row to row
   int64_t logitsStride = 0;
@@ -22,6 +28,7 @@ struct LogprobPanelArgs {
   // Forward: what the panels so far give. The log-sum-exp of a row is highest + log(total).
   float* highest = nullptr;  // [M], -inf before the first panel
   double* total = nullptr;   // [M], 0 before the first panel: sum of exp(logit - highest)
+  RowMoments* moments = nullptr;  // [M], or null where nobody asks for statistics
   float* logps = nullptr;    // [R]: receives the logit of a label that lies in this panel
   // Backward.
   const float* logSumExp = nullptr;  // [M]

@@ -120,6 +120,12 @@ void linearLogprob(const Kernels& kernels, const LinearLogprobArgs& args) {
   const int64_t rowCount = args.rows.shape[0];
   const auto total =
       static_cast<double*>(scratch(ScratchSlot::rowTotals, static_cast<size_t>(rowCount) * sizeof(double)));
+  RowMoments* moments = nullptr;
+  if (args.statistics) {
+    moments = static_cast<RowMoments*>(
+        scratch(ScratchSlot::rowMoments, static_cast<size_t>(rowCount) * sizeof(RowMoments)));
+    std::fill_n(moments, rowCount, RowMoments{});
+  }
   float* highest = args.logSumExp.f32();  // until the last panel is in
   std::fill_n(total, rowCount, 0.0);
   std::fill_n(highest, rowCount, -std::numeric_limits<float>::infinity());
@@ -129,12 +135,21 @@ void linearLogprob(const Kernels& kernels, const LinearLogprobArgs& args) {
         multiplyByWeight(problem, hiddenRows, panel);
         panel.highest = highest;
         panel.total = total;
+        panel.moments = moments;
         panel.logps = args.logps.f32();
         kernels.logprobPanel(panel);
       },
       [&](int64_t firstRow, int64_t rows) {
         for (int64_t row = firstRow; row < firstRow + rows; ++row) {
-          highest[row] = static_cast<float>(highest[row] + std::log(total[row]));
+          const float most = highest[row];
+          const double logTotal = std::log(total[row]);
+          const auto logSumExp = static_cast<float>(most + logTotal);
+          highest[row] = logSumExp;
+          if (moments == nullptr) continue;
+          float* statistics = args.statistics.f32() + 3 * row;
+          statistics[0] = static_cast<float>(logTotal - moments[row].weighted / total[row]);
+          statistics[1] = static_cast<float>(moments[row].sum / static_cast<double>(problem.vocabulary()));
+          statistics[2] = most - logSumExp;
         }
       });
   for (int64_t i = 0; i < args.labels.shape[0]; ++i) {

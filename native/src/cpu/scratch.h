@@ -16,6 +16,7 @@ enum class ScratchSlot {
   hiddenRows,
   logits,
   rowTotals,
+  rowMoments,
   dLogits,
   dHiddenRows,
   attention,

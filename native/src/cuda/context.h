@@ -36,6 +36,7 @@ enum class ScratchSlot {
   dLogits,
   panelMaximum,
   panelTotal,
+  panelMoments,
   targets,
   attentionTiles,
   attentionDescendants,

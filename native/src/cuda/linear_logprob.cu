@@ -48,6 +48,7 @@ struct Panel {
 struct Partials {
   float* highest;
   double* total;
+  double* moments;  // [rows, count, 2]: weighted and sum; null where nobody asks for statistics
   int count;
 };
 
@@ -69,6 +70,7 @@ __global__ void __launch_bounds__(kCopyThreads)
 }
 
 // Leaves the sums of one part of a row, and the logits at the labels that are in it.
+template <bool kMoments>
 __global__ void __launch_bounds__(kLogprobThreads)
     panelSumKernel(Panel panel, int partWidth, Partials partials, int firstPartial,
                    float* __restrict__ logps) {
@@ -78,11 +80,15 @@ __global__ void __launch_bounds__(kLogprobThreads)
   const int first = blockIdx.y * partWidth;
   const int count = panel.columns - first < partWidth ? panel.columns - first : partWidth;
   const float* logits = panel.logits + row * panel.stride + first;
-  const LogSum sum = sumOfRow(logits, count, maxima, totals);
+  const LogSum sum = sumOfRow<kMoments>(logits, count, maxima, totals);
   if (threadIdx.x == 0) {
     const int64_t at = row * partials.count + firstPartial + blockIdx.y;
     partials.highest[at] = sum.highest;
     partials.total[at] = sum.total;
+    if constexpr (kMoments) {
+      partials.moments[2 * at] = sum.weighted;
+      partials.moments[2 * at + 1] = sum.sum;
+    }
   }
   const int32_t* targets = panel.targetStarts + panel.firstRow + row;
   for (int i = targets[0] + threadIdx.x; i < targets[1]; i += blockDim.x) {
@@ -93,14 +99,22 @@ __global__ void __launch_bounds__(kLogprobThreads)
 
 __global__ void __launch_bounds__(kFinishThreads)
     logSumExpKernel(Partials partials, int64_t firstRow, int64_t rows,
-                    const int32_t* __restrict__ targetStarts, float* __restrict__ logSumExp,
-                    float* __restrict__ logps) {
+                    const int32_t* __restrict__ targetStarts, int vocabulary,
+                    float* __restrict__ logSumExp, float* __restrict__ logps, float* __restrict__ statistics) {
   const int64_t row = int64_t{blockIdx.x} * (kFinishThreads / kWarp) + threadIdx.x / kWarp;
   if (row >= rows) return;
   const int64_t at = row * partials.count;
-  const float normalizer = sumOfParts(partials.highest + at, partials.total + at, partials.count).logSumExp();
+  const double* moments = partials.moments == nullptr ? nullptr : partials.moments + 2 * at;
+  const LogSum sum = sumOfParts(partials.highest + at, partials.total + at, partials.count, moments);
+  const float normalizer = sum.logSumExp();
   const int lane = threadIdx.x % kWarp;
   if (lane == 0) logSumExp[firstRow + row] = normalizer;
+  if (lane == 0 && statistics != nullptr) {
+    statistics += 3 * (firstRow + row);
+    statistics[0] = static_cast<float>(log(sum.total) - sum.weighted / sum.total);
+    statistics[1] = static_cast<float>(sum.sum / vocabulary);
+    statistics[2] = sum.highest - normalizer;
+  }
   targetStarts += firstRow + row;
   for (int i = targetStarts[0] + lane; i < targetStarts[1]; i += kWarp) logps[i] -= normalizer;
 }
@@ -257,6 +271,9 @@ void forward(Context& context, const LinearLogprobArgs& args) {
       before * split.count + ceilDiv(problem.vocabulary() - before * layout.columns, split.width);
   const Partials partials{context.scratchOf<float>(ScratchSlot::panelMaximum, layout.rows * count),
                           context.scratchOf<double>(ScratchSlot::panelTotal, layout.rows * count),
+                          args.statistics
+                              ? context.scratchOf<double>(ScratchSlot::panelMoments, 2 * layout.rows * count)
+                              : nullptr,
                           static_cast<int>(count)};
   forEachPanel<T>(
       context, problem, layout,
@@ -266,7 +283,7 @@ void forward(Context& context, const LinearLogprobArgs& args) {
                {.operation = "linearLogprob",
                 .grid = gridOf(panel, split),
                 .block = dim3(threadsFor(split.width, kSumPerThread<float>))},
-               panelSumKernel, panel, split.width, partials, panel.firstColumn / layout.columns * split.count,
+               args.statistics ? panelSumKernel<true> : panelSumKernel<false>, panel, split.width, partials, panel.firstColumn / layout.columns * split.count,
                args.logps.f32());
       },
       [&](int64_t firstRow, int64_t rows, const int32_t* targetStarts) {
@@ -274,8 +291,9 @@ void forward(Context& context, const LinearLogprobArgs& args) {
                {.operation = "linearLogprob",
                 .grid = dim3(static_cast<unsigned>(ceilDiv(rows, kFinishThreads / kWarp))),
                 .block = dim3(kFinishThreads)},
-               logSumExpKernel, partials, firstRow, rows, targetStarts, args.logSumExp.f32(),
-               args.logps.f32());
+               logSumExpKernel, partials, firstRow, rows, targetStarts,
+               static_cast<int>(problem.vocabulary()), args.logSumExp.f32(), args.logps.f32(),
+               args.statistics ? args.statistics.f32() : nullptr);
       });
 }
 

@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kLogprobThreads)
   const int first = blockIdx.y * partWidth;
   const int count = vocabulary - first < partWidth ? vocabulary - first : partWidth;
   logits += row * vocabulary;
-  const LogSum sum = sumOfRow(logits + first, count, maxima, totals);
+  const LogSum sum = sumOfRow<false>(logits + first, count, maxima, totals);
   if (threadIdx.x != 0) return;
   if (wholeRow) {
     logSumExp[row] = sum.logSumExp();

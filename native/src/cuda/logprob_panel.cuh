@@ -110,16 +110,23 @@ __device__ __forceinline__ void mapRow(const T* from, D* to, int count, Function
 struct LogSum {
   float highest;
   double total;
+  // Where they are asked for: the sum of exp(logit - highest) (logit - highest), and of the logits.
+  double weighted, sum;
 
   __device__ __forceinline__ float logSumExp() const { return static_cast<float>(highest + log(total)); }
 };
 
 __device__ __forceinline__ float shiftFor(float highest) { return highest == -INFINITY ? 0.0f : highest; }
 
+// exp is 0 far below this, where -inf times it must be too.
+constexpr float kLowest = -100;
+
 // The sum of one thread. Groups of elements are summed first and added then, so that in f32 the error grows
 // with the number of groups only.
+template <bool kMoments>
 struct ThreadSum {
   float highest = -INFINITY, total = 0;
+  float weighted = 0, sum = 0;  // as in LogSum
 
   template <int kCount>
   __device__ __forceinline__ void add(const float (&logits)[kCount]) {
@@ -127,14 +134,24 @@ struct ThreadSum {
 #pragma unroll
     for (int i = 1; i < kCount; ++i) groupHighest = fmaxf(groupHighest, logits[i]);
     if (groupHighest > highest) {
-      total *= expf(highest - groupHighest);
+      const float factor = expf(highest - groupHighest);
+      if (kMoments && total != 0) weighted = factor * (weighted + (highest - groupHighest) * total);
+      total *= factor;
       highest = groupHighest;
     }
     const float shift = shiftFor(highest);
-    float group = 0;
+    float group = 0, groupWeighted = 0, groupSum = 0;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) group += expf(logits[i] - shift);
+    for (int i = 0; i < kCount; ++i) {
+      const float exponential = expf(logits[i] - shift);
+      group += exponential;
+      if (!kMoments) continue;
+      groupWeighted += exponential * fmaxf(logits[i] - shift, kLowest);
+      groupSum += logits[i];
+    }
     total += group;
+    weighted += groupWeighted;
+    sum += groupSum;
   }
 
   // kVectors times 16 bytes, `stride` times 16 bytes apart.
@@ -158,37 +175,53 @@ constexpr int kSumPerThread = kSumVectors* kVector<T>;
 
 // Sums over `count` logits by the whole block; every thread gets the result. `maxima` and `totals` hold a
 // value per warp. Threads meet in a fixed order, in double.
-template <typename T>
+template <bool kMoments, typename T>
 __device__ __forceinline__ LogSum sumOfRow(const T* logits, int count, float* maxima, double* totals) {
   const int thread = threadIdx.x, threads = blockDim.x;
   const AlignedRow<T> row(logits, count);
-  ThreadSum sum;
+  ThreadSum<kMoments> sum;
   // Head and tail are shorter than a vector: no thread has two of their elements.
   if (thread < row.head) sum.add({toFloat(logits[thread])});
   if (thread < count - row.tail) sum.add({toFloat(logits[row.tail + thread])});
   logits += row.head;
   int vector = thread;
   for (; vector + (kSumVectors - 1) * threads < row.vectors; vector += kSumVectors * threads) {
-    sum.addVectors<kSumVectors>(logits + int64_t{vector} * kVector<T>, threads);
+    sum.template addVectors<kSumVectors>(logits + int64_t{vector} * kVector<T>, threads);
   }
   for (; vector < row.vectors; vector += threads) {
-    sum.addVectors<1>(logits + int64_t{vector} * kVector<T>, threads);
+    sum.template addVectors<1>(logits + int64_t{vector} * kVector<T>, threads);
   }
   const float highest = blockReduce(sum.highest, maxima, -INFINITY, Maximum());
-  const double scaled = static_cast<double>(sum.total) * expf(sum.highest - shiftFor(highest));
-  return {highest, blockReduce(scaled, totals, 0.0, Sum())};
+  const float shift = sum.highest - shiftFor(highest);
+  const double factor = expf(shift);
+  LogSum result{highest, blockReduce(sum.total * factor, totals, 0.0, Sum()), 0, 0};
+  if constexpr (kMoments) {
+    // A thread without an element has the highest -inf and nothing to add.
+    const double scaled = sum.total == 0 ? 0.0 : factor * (sum.weighted + double{shift} * sum.total);
+    result.weighted = blockReduce(scaled, totals, 0.0, Sum());
+    result.sum = blockReduce(double{sum.sum}, totals, 0.0, Sum());
+  }
+  return result;
 }
 
 // The sums of the parts of one row together, by one warp; every lane gets the result.
-__device__ __forceinline__ LogSum sumOfParts(const float* highest, const double* total, int count) {
+// @param moments [count, 2]: weighted and sum of each part; null for none
+__device__ __forceinline__ LogSum sumOfParts(const float* highest, const double* total, int count,
+                                             const double* moments = nullptr) {
   const int lane = threadIdx.x % kWarp;
   float most = -INFINITY;
   for (int i = lane; i < count; i += kWarp) most = fmaxf(most, highest[i]);
   most = warpReduce(most, Maximum());
   const double shift = shiftFor(most);
-  double sum = 0;
-  for (int i = lane; i < count; i += kWarp) sum += total[i] * exp(highest[i] - shift);
-  return {most, warpReduce(sum, Sum())};
+  double sum = 0, weighted = 0, logits = 0;
+  for (int i = lane; i < count; i += kWarp) {
+    const double below = highest[i] - shift, factor = exp(below);
+    sum += total[i] * factor;
+    if (moments == nullptr) continue;
+    if (total[i] != 0) weighted += factor * (moments[2 * i] + below * total[i]);
+    logits += moments[2 * i + 1];
+  }
+  return {most, warpReduce(sum, Sum()), warpReduce(weighted, Sum()), warpReduce(logits, Sum())};
 }
 
 // ---- gradient ------------------------------------------------------------------------------------------

@@ -41,10 +41,67 @@ float sumOfExp(const T* x, int64_t count, float shift) {
   return sum((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
 }
 
+template <typename T>
+float sumOf(const T* x, int64_t count) {
+  Vf lanes[kStreams] = {};
+  int64_t i = 0;
+  for (; i + kStep <= count; i += kStep) {
+    for (int s = 0; s < kStreams; ++s) lanes[s] += load(x + i + s * kLanes);
+  }
+  for (; i + kLanes <= count; i += kLanes) lanes[0] += load(x + i);
+  if (i < count) lanes[1] += loadPartial(x + i, count - i, 0);
+  return sum((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
+}
+
+// The sum of exp(x - shift), and with the factor x - shift. exp is 0 far below this, where -inf times it must be too.
+constexpr float kLowest = -100;
+
+template <typename T>
+void sumsOfExp(const T* x, int64_t count, float shift, float& total, float& weighted) {
+  Vf totals[kStreams] = {}, products[kStreams] = {};
+  const auto add = [&](int s, Vf value) {
+    const Vf below = value - shift;
+    const Vf exponential = exp(below);
+    totals[s] += exponential;
+    products[s] += exponential * max(below, splat(kLowest));
+  };
+  int64_t i = 0;
+  for (; i + kStep <= count; i += kStep) {
+    for (int s = 0; s < kStreams; ++s) add(s, load(x + i + s * kLanes));
+  }
+  for (; i + kLanes <= count; i += kLanes) add(0, load(x + i));
+  if (i < count) add(1, loadPartial(x + i, count - i, -__builtin_inff()));
+  total = sum((totals[0] + totals[1]) + (totals[2] + totals[3]));
+  weighted = sum((products[0] + products[1]) + (products[2] + products[3]));
+}
+
 // sum of exp(logit - highest) over the columns seen so far.
 struct RunningSum {
   float highest = -__builtin_inff();
   double total = 0;
+
+  // The same, and the moments.
+  void addWithMoments(const float* logits, int64_t columns, RowMoments& moments) {
+    for (int64_t first = 0; first < columns; first += kBlock) {
+      const int64_t count = columns - first < kBlock ? columns - first : kBlock;
+      const float blockHighest = maximum(logits + first, count);
+      if (blockHighest > highest) {
+        if (total != 0) {
+          const double shift = static_cast<double>(highest) - blockHighest;
+          const double factor = __builtin_exp(shift);
+          moments.weighted = factor * (moments.weighted + shift * total);
+          total *= factor;
+        }
+        highest = blockHighest;
+      }
+      float blockTotal, blockWeighted;
+      sumsOfExp(logits + first, count, highest == -__builtin_inff() ? 0.0f : highest, blockTotal,
+                blockWeighted);
+      total += blockTotal;
+      moments.weighted += blockWeighted;
+      moments.sum += sumOf(logits + first, count);
+    }
+  }
 
   template <typename T>
   void add(const T* logits, int64_t columns) {
@@ -177,7 +234,11 @@ void logprobPanel(const LogprobPanelArgs& args) {
     const int64_t row = args.firstRow + i;
     const float* logits = args.logits + i * args.logitsStride;
     RunningSum sum{args.highest[row], args.total[row]};
-    sum.add(logits, args.columns);
+    if (args.moments == nullptr) {
+      sum.add(logits, args.columns);
+    } else {
+      sum.addWithMoments(logits, args.columns, args.moments[row]);
+    }
     args.highest[row] = sum.highest;
     args.total[row] = sum.total;
     const int64_t first = firstTargetOf(args.targetRows, 0, args.targetCount, row);

@@ -6,6 +6,9 @@ export interface PairGroup {
   /** Pairs [firstPair, endPair) of the batch. */
   readonly firstPair: number;
   readonly endPair: number;
+  /** Where its rows and targets begin in those of the batch. */
+  readonly firstRow: number;
+  readonly firstTarget: number;
   readonly rows: Int32Array; // [m], positions in the whole batch's tokens
   readonly targetRows: Int32Array; // [r], indices into `rows`
   readonly labels: Int32Array; // [r]
@@ -32,6 +35,8 @@ export function pairGroups(batch: PackedBatch, answersPerPair: 1 | 2, mostRows: 
     return {
       firstPair,
       endPair,
+      firstRow: row,
+      firstTarget: target,
       rows: batch.rows.subarray(row, firstRow(endPair)),
       targetRows: batch.targetRows.subarray(target, endTarget).map(index => index - row),
       labels: batch.labels.subarray(target, endTarget),

@@ -82,6 +82,11 @@ export class Sampler {
     return [...indices].sort((a, b) => a - b);
   }
 
+  /** The indices of this epoch that have been given. */
+  visited(): number[] {
+    return Array.from(this.#order.subarray(0, this.#position));
+  }
+
   get state(): SamplerState {
     return { epoch: this.#epoch, position: this.#position };
   }

@@ -18,6 +18,7 @@ import {
   type PreferenceTensors,
   preferenceLoss,
 } from './preference.js';
+import type { Predictions } from './token-statistics.js';
 
 /** Enough rows to make reading the weights cheap, and little next to a model that has so many logits. */
 export const KEPT_LOGITS_BYTES = 128 * 2 ** 20;
@@ -29,6 +30,7 @@ export const KEPT_LOGITS_BYTES = 128 * 2 ** 20;
  * @param head output matrix [V, H]
  * @param weight as in `preferenceLoss`
  * @param keptBytes logits kept at a time; a pair with more of them has its logits computed again for the backward pass
+ * @param predictions of the batch, written
  * @returns the loss of the batch, owned by the current scope
  */
 export function preferenceGradient(
@@ -39,6 +41,7 @@ export function preferenceGradient(
   given: PreferenceGiven,
   weight: number,
   keptBytes = KEPT_LOGITS_BYTES,
+  predictions?: Predictions,
 ): PreferenceTensors {
   const [pairs, answersPerPair] = given.responseTokens.shape as [number, 1 | 2];
   const vocabulary = head.shape[0]!;
@@ -63,7 +66,12 @@ export function preferenceGradient(
       };
       const sums = part.policy.reshape([part.policy.size]);
       const targets = responseTargets(group);
-      const logps = sequenceLogps(hidden.value, head.compute, targets, sums, group.rows.length <= mostRows);
+      const kept = group.rows.length <= mostRows;
+      const partPredictions = predictions && {
+        statistics: predictions.statistics.rows(group.firstRow, group.firstRow + group.rows.length),
+        logps: predictions.logps.rows(group.firstTarget, group.firstTarget + group.labels.length),
+      };
+      const logps = sequenceLogps(hidden.value, head.compute, targets, sums, kept, partPredictions);
       const dLogps = preferenceLoss(options, part, partGiven, weight);
       logps.backward(dLogps.reshape([dLogps.size]), dHidden, head.gradient);
     }

@@ -4,6 +4,7 @@
  */
 import * as native from '@sralign/native';
 import { Tensor } from '@sralign/native';
+import type { Predictions } from './token-statistics.js';
 
 /** Index tensors of packed pairs (batch/pack.ts), on the device: M rows, R targets, Q answers. */
 export interface ResponseTargets {
@@ -48,6 +49,7 @@ export const indexTensor = (values: Int32Array): Tensor => Tensor.from(values, [
  * @param sums f32 [Q], written: log pi(y | x) of each of the Q answers, summed over its tokens
  * @param keepLogits keep the f32 [M, V] logits for the backward pass; otherwise they never exist whole, and the backward
  *   pass computes them again
+ * @param predictions written, of these rows and targets
  */
 export function sequenceLogps(
   hidden: Tensor,
@@ -55,12 +57,14 @@ export function sequenceLogps(
   targets: ResponseTargets,
   sums: Tensor,
   keepLogits: boolean,
+  predictions?: Pick<Predictions, 'statistics' | 'logps'>,
 ): SequenceLogps {
   const { rows, targetRows, labels, sequenceOffsets: offsets } = targets;
-  const logps = Tensor.empty([labels.size]);
+  const logps = predictions?.logps ?? Tensor.empty([labels.size]);
   const logSumExp = Tensor.empty([rows.size]);
   const logits = keepLogits ? Tensor.empty([rows.size, weight.shape[0]!]) : undefined;
-  native.linearLogprob({ hidden, weight, rows, targetRows, labels, logps, logSumExp, logits });
+  const { statistics } = predictions ?? {};
+  native.linearLogprob({ hidden, weight, rows, targetRows, labels, logps, logSumExp, logits, statistics });
   native.sequenceSum({ values: logps, offsets, sums });
   return {
     backward(dSums, dHidden, dWeight) {

@@ -4,6 +4,7 @@ import { Graph, type Variable } from '../autograd/graph.js';
 import { type Answers, type PackedBatch, type PairTokens, packPairs, type View } from '../batch/pack.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { indexTensor, responseTargets, sequenceLogps } from './logps.js';
+import { emptyPredictions, type Predictions } from './token-statistics.js';
 
 /** Final hidden states of a batch [T, H]. The index tensors and, recording, the activations belong to the scope. */
 export function batchHidden(model: CausalLM, graph: Graph, batch: PackedBatch): Variable {
@@ -26,12 +27,34 @@ export function pairLogps(
   answers: Answers,
   sharedAugmentation: Int32Array,
 ): Tensor {
+  return batchLogps(model, packPairs(pairs, view, answers, sharedAugmentation), pairs.length);
+}
+
+/** The same of pairs in the plain view, with what was predicted. */
+export function predictPairs(
+  model: CausalLM,
+  pairs: readonly PairTokens[],
+  answers: Answers,
+): { readonly logps: Tensor; readonly predictions: Predictions } {
+  const batch = packPairs(pairs, 'plain', answers);
+  const predictions = emptyPredictions(batch);
+  return { logps: batchLogps(model, batch, pairs.length, predictions), predictions };
+}
+
+function batchLogps(model: CausalLM, batch: PackedBatch, pairs: number, predictions?: Predictions): Tensor {
   using scope = new Scope();
-  const batch = packPairs(pairs, view, answers, sharedAugmentation);
   using graph = new Graph('inference');
   const hidden = batchHidden(model, graph, batch).value;
-  const logps = Tensor.empty([pairs.length, answers === 'both' ? 2 : 1]);
-  sequenceLogps(hidden, model.head.compute, responseTargets(batch), logps.reshape([logps.size]), false);
+  const answers = batch.responseTokens.length;
+  const logps = Tensor.empty([pairs, answers / pairs]);
+  sequenceLogps(
+    hidden,
+    model.head.compute,
+    responseTargets(batch),
+    logps.reshape([answers]),
+    false,
+    predictions,
+  );
   return scope.keep(logps);
 }
 

@@ -105,8 +105,10 @@ interface Moment {
   readonly unreduced?: number;
 }
 
-/** Bytes per pair that outlive its microbatch: what its metrics are read from. */
+/** Bytes that outlive a microbatch, because metrics are read from them: of a pair, of a row that predicts, of a target. */
 const PAIR_BYTES = 52;
+const ROW_BYTES = 12;
+const TARGET_BYTES = 4;
 
 export function planMemory(spec: ModelSpec, options: MemoryOptions): MemoryPlan {
   const { sharding, worldSize, dtype } = options;
@@ -170,7 +172,9 @@ function momentsOf(spec: ModelSpec, options: MemoryOptions, sizes: UnitSizes, sh
   const activation: ActivationOptions = { ...options, spec };
   const gather = options.sharding === 'full' && shards > 1 ? gatheredBytes : () => 0;
   const whole = shards > 1 ? gradientBytes : () => 0;
-  const pairs = options.microbatches * plain.pairs * PAIR_BYTES;
+  const rows = plain.rowsOfPairs.reduce((sum, count) => sum + count, 0);
+  const pairs =
+    options.microbatches * (plain.pairs * PAIR_BYTES + rows * ROW_BYTES + plain.targets * TARGET_BYTES);
   // Embedding, block, head.
   const [e, b, h] = [sizes.embedding, sizes.block, sizes.head].map(gather) as [number, number, number];
   const accumulated = everyUnit(sizes).reduce((sum, unit) => sum + whole(unit), 0);

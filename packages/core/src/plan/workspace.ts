@@ -44,6 +44,7 @@ type CpuWorkspace = Readonly<
     | 'hiddenRows'
     | 'hiddenGradients'
     | 'rowTotals'
+    | 'rowMoments'
     | 'logits'
     | 'logitGradients'
     | 'attention'
@@ -70,6 +71,7 @@ export function cpuWorkspace(options: WorkspaceOptions): CpuWorkspace {
     hiddenRows: Math.min(allRows, PANEL.rows) * h * bytesOf(dtype),
     hiddenGradients: Math.min(trainedRows, PANEL.rows) * h * 4,
     rowTotals: allRows * 8,
+    rowMoments: allRows * 16,
     logits: 4 * Math.max(panelElements(inferenceRows), panelElements(recomputedRows)),
     logitGradients: dtype === 'bf16' ? 2 * trainedPanel : 0,
     attention: attentionBytes(options),

@@ -1,9 +1,14 @@
 /**
  * Means over the pairs of a step or an evaluation, under the metric names of TRL where they exist. Rewards are
  * beta * (log pi - log pi_ref) with summed log-probs whatever the loss reduces with; an accuracy counts log-ratios of y+
- * that are strictly greater.
+ * that are strictly greater. Entropy, token accuracy and logits are means over the tokens of completions.
  */
 import type { PreferenceGiven, PreferenceOptions, PreferenceTensors } from '../loss/preference.js';
+import {
+  type CompletionStatistics,
+  completionStatistics,
+  type Predictions,
+} from '../loss/token-statistics.js';
 import type { AnswerLogps } from '../reference/cache.js';
 
 /** What the metrics of B pairs are made from, on the host: the values of PreferenceTensors and PreferenceGiven. */
@@ -15,10 +20,16 @@ export interface PairValues {
   readonly reference: Float32Array | null;
   readonly augmentedPolicy: Float32Array | null;
   readonly augmentedReference: Float32Array | null;
+  /** Of each completion, in the order of `policy`. */
+  readonly completions: readonly CompletionStatistics[];
 }
 
 /** Reads the values from the device, which waits for what is queued there. */
-export function pairValues(output: PreferenceTensors, given: PreferenceGiven): PairValues {
+export function pairValues(
+  output: PreferenceTensors,
+  given: PreferenceGiven,
+  predictions: Predictions,
+): PairValues {
   return {
     policy: output.policy.toFloat32Array(),
     losses: output.losses.toFloat32Array(),
@@ -27,6 +38,7 @@ export function pairValues(output: PreferenceTensors, given: PreferenceGiven): P
     reference: given.reference?.toFloat32Array() ?? null,
     augmentedPolicy: given.augmentedPolicy?.toFloat32Array() ?? null,
     augmentedReference: given.augmentedReference?.toFloat32Array() ?? null,
+    completions: completionStatistics(predictions),
   };
 }
 
@@ -34,11 +46,12 @@ export function pairValues(output: PreferenceTensors, given: PreferenceGiven): P
 export interface PairSums {
   readonly pairs: number;
   readonly loss: number;
-  readonly sums: Readonly<Record<string, number>>;
+  /** A sum and what it is divided by: pairs, or tokens. */
+  readonly sums: Readonly<Record<string, readonly [sum: number, count: number]>>;
 }
 
 export class PairMetrics {
-  private readonly sums = new Map<string, number>();
+  private readonly sums = new Map<string, [sum: number, count: number]>();
   private pairs = 0;
   private loss = 0;
 
@@ -50,6 +63,7 @@ export class PairMetrics {
     for (const [i, loss] of values.losses.entries()) {
       this.pairs++;
       this.loss += loss * lossWeight;
+      this.addCompletions(values.completions.slice(sft ? i : 2 * i, sft ? i + 1 : 2 * i + 2));
       if (sft) {
         this.sum('logps/chosen', values.policy[i]!);
         continue;
@@ -81,18 +95,28 @@ export class PairMetrics {
     return { pairs: this.pairs, loss: this.loss, sums: Object.fromEntries(this.sums) };
   }
 
-  private sum(name: string, value: number): void {
-    this.sums.set(name, (this.sums.get(name) ?? 0) + value);
+  /** Means over tokens, as TRL has them: the accuracy is that of the chosen completion. */
+  private addCompletions(completions: readonly CompletionStatistics[]): void {
+    const [chosen, rejected] = completions;
+    for (const { entropy, tokens } of completions) this.sum('entropy', entropy, tokens);
+    this.sum('mean_token_accuracy', chosen!.correct, chosen!.tokens);
+    this.sum('logits/chosen', chosen!.meanLogits, chosen!.tokens);
+    if (rejected !== undefined) this.sum('logits/rejected', rejected.meanLogits, rejected.tokens);
+  }
+
+  private sum(name: string, value: number, count = 1): void {
+    const [sum, before] = this.sums.get(name) ?? [0, 0];
+    this.sums.set(name, [sum + value, before + count]);
   }
 }
 
-/** `loss`, and the mean of everything else over the pairs of all `totals`. */
+/** `loss`, and the mean of everything else over what all `totals` have of it. */
 export function meansOf(totals: readonly PairSums[]): Record<string, number> {
   const add = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
-  const pairs = add(totals.map(total => total.pairs));
   const means: Record<string, number> = { loss: add(totals.map(total => total.loss)) };
   for (const name of Object.keys(totals.find(total => total.pairs > 0)?.sums ?? {})) {
-    means[name] = add(totals.map(({ sums }) => sums[name] ?? 0)) / pairs;
+    const parts = totals.map(({ sums }) => sums[name] ?? [0, 0]);
+    means[name] = add(parts.map(([sum]) => sum)) / add(parts.map(([, count]) => count));
   }
   return means;
 }

@@ -11,7 +11,7 @@ import { balancedRounds } from '../batch/balance.js';
 import { type Answers, type PairTokens, packedTokens, packPairs } from '../batch/pack.js';
 import { isRefined } from '../config/method.js';
 import { RunError } from '../errors.js';
-import { preferenceGradient } from '../loss/gradient.js';
+import { KEPT_LOGITS_BYTES, preferenceGradient } from '../loss/gradient.js';
 import {
   emptyPreferenceTensors,
   type PreferenceGiven,
@@ -19,7 +19,8 @@ import {
   type PreferenceTensors,
   preferenceLoss,
 } from '../loss/preference.js';
-import { batchHidden, pairLogps } from '../loss/score.js';
+import { batchHidden, pairLogps, predictPairs } from '../loss/score.js';
+import { emptyPredictions, type Predictions } from '../loss/token-statistics.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { clipFactor, gradientNorm } from '../optim/clip.js';
 import { Optimizer, type OptimizerOptions } from '../optim/optimizer.js';
@@ -56,6 +57,7 @@ interface Microbatch {
   readonly pairs: readonly TrainingPair[];
   readonly output: PreferenceTensors;
   readonly given: PreferenceGiven;
+  readonly predictions: Predictions;
 }
 
 export class PreferenceTrainer {
@@ -106,7 +108,7 @@ export class PreferenceTrainer {
       }
       result = phases.run('optimizer', () => this.update(learningRate, microbatches, weight));
     } finally {
-      for (const { output, given } of microbatches) disposeAll(output, given);
+      for (const microbatch of microbatches) for (const tensor of tensorsOf(microbatch)) tensor.dispose();
     }
     const stepMs = performance.now() - startMs;
     const seconds = stepMs / 1000;
@@ -166,10 +168,10 @@ export class PreferenceTrainer {
     const given = this.given(pairs, augmented);
     const tensors = emptyPreferenceTensors(this.options.method, pairs.length);
     const tokens = pairs.map(pair => pair.tokens);
-    const policy = pairLogps(this.model, tokens, 'plain', this.answers, this.sharedAugmentation);
+    const { logps: policy, predictions } = predictPairs(this.model, tokens, this.answers);
     const output = { ...tensors, policy };
     preferenceLoss(this.options, output, given, weight);
-    metrics.add(pairValues(output, given), weight);
+    metrics.add(pairValues(output, given, predictions), weight);
   }
 
   /** Queues one microbatch's gradient; its tensors belong to the caller. */
@@ -186,12 +188,14 @@ export class PreferenceTrainer {
     );
     using graph = new Graph(options.activationCheckpointing ? 'checkpointing' : 'recording');
     const hidden = phases.run('forward', () => batchHidden(model, graph, batch));
+    const predictions = emptyPredictions(batch);
     const output = phases.run('head', () =>
-      preferenceGradient(options, hidden, model.head, batch, given, weight),
+      preferenceGradient(options, hidden, model.head, batch, given, weight, KEPT_LOGITS_BYTES, predictions),
     );
     phases.run('backward', () => graph.backward());
-    for (const tensor of tensorsOf(output, given)) scope.keep(tensor);
-    return { pairs, output, given };
+    const microbatch = { pairs, output, given, predictions };
+    for (const tensor of tensorsOf(microbatch)) scope.keep(tensor);
+    return microbatch;
   }
 
   /** Does for the other ranks what `accumulate` does, where there are not enough pairs for this one. */
@@ -214,8 +218,8 @@ export class PreferenceTrainer {
     const factor = clipFactor(norm, this.options.maxGradNorm);
     const metrics = new PairMetrics(this.options);
     let failure: string | null = null;
-    for (const { pairs, output, given } of microbatches) {
-      const values = pairValues(output, given);
+    for (const { pairs, output, given, predictions } of microbatches) {
+      const values = pairValues(output, given, predictions);
       const bad = values.losses.findIndex(loss => !Number.isFinite(loss));
       if (bad >= 0) failure ??= `The loss of the pair ${pairs[bad]!.source} is ${values.losses[bad]}.`;
       metrics.add(values, weight);
@@ -296,10 +300,7 @@ const logpsTensor = (logps: readonly AnswerLogps[]): Tensor =>
     [logps.length, 2],
   );
 
-function tensorsOf(output: PreferenceTensors, given: PreferenceGiven): Tensor[] {
-  return [...Object.values(output), ...Object.values(given)].filter(tensor => tensor !== null);
-}
-
-function disposeAll(output: PreferenceTensors, given: PreferenceGiven): void {
-  for (const tensor of tensorsOf(output, given)) tensor.dispose();
+function tensorsOf({ output, given, predictions: { statistics, logps } }: Microbatch): Tensor[] {
+  const tensors = [...Object.values(output), ...Object.values(given), statistics, logps];
+  return tensors.filter(tensor => tensor !== null);
 }

@@ -23,6 +23,7 @@ import { writeResult } from './resume.js';
 import { SaveTimer } from './save-timer.js';
 import { type PreparedRun, type RunOptions, setUpRun } from './set-up.js';
 import { saveTrainerState, type TrainerState } from './state.js';
+import { tokensBefore, trainedTokens } from './token-count.js';
 import { letOthersRun, wasStopped } from './yield.js';
 
 export interface TrainOptions {
@@ -117,6 +118,8 @@ class Run {
   private lastCheckpointStep: number | null;
   /** Of the sampler after the last complete step. */
   private position: SamplerState;
+  /** Tokens of all completions trained on, each with its prompt, as TRL counts them. */
+  private tokensSeen: number;
   private readonly saveTimer: SaveTimer;
 
   constructor(
@@ -128,6 +131,7 @@ class Run {
     this.step = run.step;
     this.lastCheckpointStep = run.step === 0 ? null : run.step;
     this.position = run.sampler.state;
+    this.tokensSeen = tokensBefore(run, config.method);
     this.metrics = run.log?.last ?? {};
     this.saveTimer = new SaveTimer(config.checkpoint.everyMinutes, run.communicator);
   }
@@ -187,6 +191,8 @@ class Run {
     this.run.trace?.collect();
     this.step++;
     this.position = this.run.sampler.state;
+    for (const pair of pairs) this.tokensSeen += trainedTokens(pair, this.config.method);
+    metrics.num_tokens = this.tokensSeen;
     this.metrics = metrics;
     if (isDue(logEverySteps, this.step) || this.step === this.run.totalSteps) this.record(metrics);
     this.emit({ type: 'step', step: this.step, totalSteps: this.run.totalSteps, metrics });

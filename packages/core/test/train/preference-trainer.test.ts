@@ -6,6 +6,7 @@ import { RunError } from '../../src/errors.js';
 import { scorePairs } from '../../src/loss/score.js';
 import type { CausalLM } from '../../src/model/causal-lm.js';
 import { createModel } from '../../src/model/load.js';
+import { sequenceLogits } from '../../src/model/logits.js';
 import { randomValues } from '../../src/model/parameters.js';
 import { storedTensors } from '../../src/model/save.js';
 import { parseModelSpec } from '../../src/model/spec.js';
@@ -201,5 +202,61 @@ describe('training', () => {
     await expect(step).rejects.toThrow(/pairs\.jsonl:2 is NaN/);
     expect(weights(model).equals(before)).toBe(true);
     expect((await trainer.step(pairs, 1e-3)).loss).toBeCloseTo(Math.log(2), 5);
+  });
+});
+
+describe('what the model predicts', () => {
+  /** The definitions, from the whole logits in double. */
+  function expected(model: CausalLM, pairs: readonly TrainingPair[]): Record<string, number> {
+    const sums = { entropy: 0, correct: 0, chosen: 0, rejected: 0 };
+    const tokens = { chosen: 0, rejected: 0 };
+    const vocabulary = model.spec.vocabularySize;
+    for (const { tokens: pair } of pairs) {
+      for (const side of ['chosen', 'rejected'] as const) {
+        const logits = sequenceLogits(model, [...pair.prompt, ...pair[side]]);
+        for (const [i, label] of pair[side].entries()) {
+          const start = (pair.prompt.length + i - 1) * vocabulary;
+          const row = Float64Array.from(logits.subarray(start, start + vocabulary));
+          const total = row.reduce((sum, logit) => sum + Math.exp(logit), 0);
+          sums.entropy -= row.reduce((sum, logit) => {
+            const probability = Math.exp(logit) / total;
+            return sum + probability * Math.log(probability);
+          }, 0);
+          sums[side] += row.reduce((sum, logit) => sum + logit, 0) / vocabulary;
+          tokens[side]++;
+          if (side === 'chosen' && row[label] === Math.max(...row)) sums.correct++;
+        }
+      }
+    }
+    return {
+      entropy: sums.entropy / (tokens.chosen + tokens.rejected),
+      mean_token_accuracy: sums.correct / tokens.chosen,
+      'logits/chosen': sums.chosen / tokens.chosen,
+      'logits/rejected': sums.rejected / tokens.rejected,
+    };
+  }
+
+  it('is measured over the tokens of the completions, in training and evaluation alike', async () => {
+    const { model, trainer } = await setup({ method: 'dpo', microbatchPairs: 2, maxGradNorm: 10 });
+    const pairs = withReference(model, fixedPairs(5));
+    for (let step = 0; step < 15; step++) await trainer.step(pairs, 1e-2);
+    const means = expected(model, pairs);
+    const evaluated = await trainer.evaluate(pairs, 3);
+    const trained = await trainer.step(pairs, 0);
+    expect(means.mean_token_accuracy).toBeGreaterThan(0);
+    for (const [name, value] of Object.entries(means)) {
+      expect(evaluated[name], name).toBeCloseTo(value, 4);
+      expect(trained[name], name).toBeCloseTo(value, 4);
+    }
+  });
+
+  it('is measured of the chosen completions alone by sft', async () => {
+    const { model, trainer } = await setup({ method: 'sft' });
+    const pairs = withReference(model, fixedPairs(5));
+    const metrics = await trainer.step(pairs, 0);
+    const { mean_token_accuracy, 'logits/chosen': logits } = expected(model, pairs);
+    expect(metrics.mean_token_accuracy).toBeCloseTo(mean_token_accuracy!, 6);
+    expect(metrics['logits/chosen']).toBeCloseTo(logits!, 4);
+    expect(metrics).not.toHaveProperty('logits/rejected');
   });
 });

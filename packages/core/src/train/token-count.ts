@@ -1,0 +1,26 @@
+/** How many tokens a run has trained on, as TRL counts them: of every completion, each with its prompt (`num_tokens`). */
+
+import type { Method } from '../config/method.js';
+import type { Sampler } from '../data/sampler.js';
+import type { TrainingPair } from './preference-trainer.js';
+
+/** Tokens of the completions of a pair that a method trains on, each with its prompt. */
+export function trainedTokens(
+  { tokens: { prompt, chosen, rejected } }: TrainingPair,
+  method: Method,
+): number {
+  const ofChosen = prompt.length + chosen.length;
+  return method === 'sft' ? ofChosen : ofChosen + prompt.length + rejected.length;
+}
+
+/** Of all pairs that a sampler has given. */
+export function tokensBefore(
+  { sampler, trainPairs }: { readonly sampler: Sampler; readonly trainPairs: readonly TrainingPair[] },
+  method: Method,
+): number {
+  const sum = (pairs: readonly TrainingPair[]): number =>
+    pairs.reduce((total, pair) => total + trainedTokens(pair, method), 0);
+  const { epoch } = sampler.state;
+  const earlier = epoch === 0 ? 0 : epoch * sum(trainPairs);
+  return earlier + sum(sampler.visited().map(index => trainPairs[index]!));
+}
