@@ -5,7 +5,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { loadConfig, type TrainEvent } from '@sralign/core';
+import { loadConfig, type ShareInterval, type TrainEvent } from '@sralign/core';
 import { keepIgnoringHangup } from './hangup.js';
 import { interruptible } from './interrupt.js';
 import { outliveReaders } from './lost-readers.js';
@@ -22,7 +22,7 @@ interface Run {
   seconds: number;
   /** Of the training steps. */
   tokensPerSecond: number;
-  evaluations: { step: number; metrics: Record<string, number> }[];
+  evaluations: Extract<TrainEvent, { type: 'evaluate' }>[];
 }
 
 /** Trains as the YAML file says, in `folder`, from `model` when given. Null when it was interrupted. */
@@ -40,7 +40,7 @@ async function run(
   const show = progress(process.stderr, { label: name, everySteps: 10 });
   const onEvent = (event: TrainEvent): void => {
     show(event);
-    if (event.type === 'evaluate') evaluations.push({ step: event.step, metrics: event.metrics });
+    if (event.type === 'evaluate') evaluations.push(event);
     if (event.type === 'step') speeds.push(event.metrics.tokens_per_second ?? 0);
   };
   const { interrupted, seconds } = await trainInWorker(config, { signal, onEvent });
@@ -53,14 +53,18 @@ const last = (of: Run): Record<string, number> => of.evaluations.at(-1)?.metrics
 
 const decimal = (value: number | undefined): string => value?.toFixed(3) ?? '-';
 
+const span = (interval: ShareInterval | undefined): string =>
+  interval === undefined ? '-' : `${decimal(interval.low)}-${decimal(interval.high)}`;
+
 function comparison(runs: readonly Run[]): string {
   return table(
-    ['method', 'loss', 'margin', 'accuracy', 'augmented accuracy', 'time', 'tokens/s'],
+    ['method', 'loss', 'margin', 'accuracy', '95 % interval', 'augmented accuracy', 'time', 'tokens/s'],
     runs.map(of => [
       of.name,
       decimal(last(of).eval_loss),
       decimal(last(of).eval_margin),
       decimal(last(of)['eval_rewards/accuracies']),
+      span(of.evaluations.at(-1)?.intervals['eval_rewards/accuracies']),
       decimal(last(of)['eval_sr/augmented_accuracies']),
       duration(of.seconds),
       number(Math.round(of.tokensPerSecond)),

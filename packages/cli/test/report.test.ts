@@ -75,7 +75,12 @@ class TestClock implements Clock {
   }
 }
 
-const evaluation: TrainEvent = { type: 'evaluate', step: 2, metrics: { eval_loss: 0.5, eval_margin: 1 } };
+const evaluation: TrainEvent = {
+  type: 'evaluate',
+  step: 2,
+  metrics: { eval_loss: 0.5, eval_margin: 1, 'eval_rewards/accuracies': 0.8 },
+  intervals: { 'eval_rewards/accuracies': { pairs: 10, level: 0.95, low: 0.4902, high: 0.9433 } },
+};
 
 describe('progress', () => {
   it('writes over one line on a terminal and keeps evaluations', () => {
@@ -83,7 +88,9 @@ describe('progress', () => {
     const show = progress(screen, { everySteps: 10 });
     for (const event of [step(1), step(2), evaluation, step(3), step(4)]) show(event);
     expect(screen.lines).toHaveLength(2);
-    expect(screen.lines[0]).toBe('evaluation at step 2  loss 0.5000  margin 1.000');
+    expect(screen.lines[0]).toBe(
+      'evaluation at step 2  loss 0.5000  margin 1.000  accuracy 0.800 (n 10, 95 %: 0.490-0.943)',
+    );
     expect(screen.lines[1]).toMatch(
       /^step 4\/4 {2}loss 0\.4321 {2}margin 0\.250 {2}accuracy 0\.500 {2}lr 5\.0e-7 {2}1,235 tok\/s$/,
     );

@@ -36,7 +36,12 @@ describe('sralign train', () => {
       interrupted: false,
       runFolder: run,
       finalFolder: join(run, 'final'),
+      intervals: { 'eval_rewards/accuracies': { pairs: 8, level: 0.95 } },
     });
+    expect(stderr).toMatch(/^evaluation at step 4 .* accuracy [\d.]+ \(n 8, 95 %: [\d.]+-[\d.]+\)/m);
+    expect(readFileSync(join(run, 'final/README.md'), 'utf8')).toMatch(
+      /^\| eval_rewards\/accuracies \| [\d.]+ \(of 8 pairs; 95 % interval [\d.]+ to [\d.]+\) \|$/m,
+    );
     expect(readdirSync(run)).toEqual(
       expect.arrayContaining(['config.yaml', 'metrics.jsonl', 'checkpoints', 'final']),
     );
@@ -105,6 +110,8 @@ describe('sralign train', () => {
     expect(lines(stderr).filter(line => line.startsWith('step '))).toHaveLength(2);
     expect(stderr).not.toContain('\u001b');
     expect(stdout).toContain(`Run:   ${folder.join('run')}`);
+    // Of the 4 pairs of the last step.
+    expect(stdout).toMatch(/^rewards\/accuracies +[\d.]+ \(n 4, 95 %: [\d.]+-[\d.]+\)$/m);
     expect(readFileSync(folder.join('run/config.yaml'), 'utf8')).toMatch(/^method: dpo$/m);
   });
 

@@ -19,6 +19,14 @@ export { type Companions, readCompanions } from './hf/folder.js';
 export { resolveModelFolder } from './hf/hub.js';
 export type { PreferenceOptions } from './loss/preference.js';
 export { scorePairs } from './loss/score.js';
+export {
+  accuracyIntervals,
+  type BootstrapOptions,
+  bootstrapMean,
+  type Interval,
+  type ShareInterval,
+  wilson,
+} from './metrics/intervals.js';
 export { readMetrics } from './metrics/jsonl.js';
 export { CausalLM } from './model/causal-lm.js';
 export { type LoadModelOptions, loadModel, readModelSpec } from './model/load.js';
@@ -43,6 +51,7 @@ export {
   type TrainingPair,
 } from './train/preference-trainer.js';
 export { type TrainOptions, train } from './train/trainer.js';
+export { rowWarnings } from './train/warnings.js';
 export { withReference } from './train/with-reference.js';
 export type { QuantityReport, VerifyReport } from './verify/report.js';
 export { verifyCase } from './verify/verify.js';

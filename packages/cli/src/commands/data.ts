@@ -78,7 +78,11 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
   const { dataset, notice } = encoded;
   const report = core.dataReports('training', reports, dataset.reports);
   process.stdout.write(`${report.map(dataSummary).join('\n')}\n`);
-  for (const warning of report.flatMap(core.dataWarnings)) process.stdout.write(`warning: ${warning}\n`);
+  const warnings = [
+    ...report.flatMap(core.dataWarnings),
+    ...core.rowWarnings(rows, 'training', config.method),
+  ];
+  for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`);
   if (notice !== null) process.stdout.write(`note: ${notice}\n`);
   process.stdout.write(`\n${lengthReport(dataset)}\n`);
 }

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { interruptible } from '../interrupt.js';
 import { examples, setOption } from '../options.js';
 import { bestEvaluation, progress } from '../report/progress.js';
-import { duration, listing, number } from '../report/table.js';
+import { besideShare, duration, listing, number } from '../report/table.js';
 import { trainInWorker } from '../worker/train-in-worker.js';
 
 interface TrainOptions {
@@ -105,7 +105,7 @@ function summary(result: TrainResult): string {
     listing([
       ['steps', number(result.steps)],
       ['time', duration(result.seconds)],
-      ...metrics.map(([name, value]) => [name, number(value)] as const),
+      ...metrics.map(([name, value]) => [name, number(value) + besideShare(result.intervals[name])] as const),
     ]),
     place,
   ].join('\n\n');

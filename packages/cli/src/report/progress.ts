@@ -5,7 +5,7 @@
 import type { TrainEvent } from '@sralign/core';
 import { dataSummary } from './data-summary.js';
 import { describeFit } from './memory.js';
-import { duration, number } from './table.js';
+import { besideShare, duration, number } from './table.js';
 import { type Amount, Work } from './work.js';
 
 export interface ProgressStream {
@@ -130,7 +130,7 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         break;
       }
       case 'evaluate':
-        line(`evaluation at step ${event.step}  ${evaluationMetrics(event.metrics)}`);
+        line(`evaluation at step ${event.step}  ${evaluationMetrics(event)}`);
         break;
       case 'memory':
         for (const text of describeFit(event.fit).split('\n')) line(text);
@@ -194,11 +194,13 @@ function stepMetrics(metrics: Metrics): string {
   ].join('  ');
 }
 
-function evaluationMetrics(metrics: Metrics): string {
+function evaluationMetrics({ metrics, intervals }: Extract<TrainEvent, { type: 'evaluate' }>): string {
+  const accuracy = (label: string, name: string): string[] =>
+    show(label, metrics[name], 3).map(text => text + besideShare(intervals[name]));
   return [
     ...show('loss', metrics.eval_loss, 4),
     ...show('margin', metrics.eval_margin, 3),
-    ...show('accuracy', metrics['eval_rewards/accuracies'], 3),
-    ...show('augmented accuracy', metrics['eval_sr/augmented_accuracies'], 3),
+    ...accuracy('accuracy', 'eval_rewards/accuracies'),
+    ...accuracy('augmented accuracy', 'eval_sr/augmented_accuracies'),
   ].join('  ');
 }

@@ -1,4 +1,5 @@
 /** Tables and numbers as the command prints them. */
+import type { ShareInterval } from '@sralign/core';
 import Table from 'cli-table3';
 
 const PLAIN = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '' };
@@ -35,6 +36,13 @@ export function number(value: number | undefined): string {
   const size = Math.abs(value);
   if (size < 1e-3) return value.toExponential(2);
   return size < 1000 ? value.toPrecision(4) : Math.round(value).toLocaleString('en-US');
+}
+
+/** What stands behind an accuracy: " (n 10, 95 %: 0.490-0.943)"; nothing without an interval. */
+export function besideShare(interval: ShareInterval | undefined): string {
+  if (interval === undefined) return '';
+  const { pairs, level, low, high } = interval;
+  return ` (n ${number(pairs)}, ${100 * level} %: ${low.toFixed(3)}-${high.toFixed(3)})`;
 }
 
 /** 75 -> "1m15s", 4000 -> "1h06m", 3.21 -> "3.2s". */

@@ -8,6 +8,14 @@ import type { DataReport } from '../data/rows.js';
 import { writeFileAtomic } from '../files.js';
 import { isRecord } from './json.js';
 
+/** Of a share of pairs, at a confidence level such as 0.95. */
+interface CardInterval {
+  readonly pairs: number;
+  readonly level: number;
+  readonly low: number;
+  readonly high: number;
+}
+
 export interface ModelCard {
   readonly config: Config;
   /** The folder that model.path stands for. */
@@ -20,6 +28,8 @@ export interface ModelCard {
   readonly steps: number;
   /** The last of the run. */
   readonly metrics: Readonly<Record<string, number>>;
+  /** Of its accuracies, under their names. */
+  readonly intervals: Readonly<Record<string, CardInterval>>;
   readonly seconds: number;
 }
 
@@ -38,7 +48,7 @@ export async function writeModelCard(folder: string, card: ModelCard): Promise<v
 }
 
 function modelCard(card: ModelCard, license: string | undefined): string {
-  const { modelFolder, reports, trainPairs, steps, metrics, seconds } = card;
+  const { modelFolder, reports, trainPairs, steps, metrics, intervals, seconds } = card;
   const config = withoutPlaces(card.config);
   const { title, equation } = METHODS[config.method];
   // A hub id is resolved to a folder of the cache, a local folder to itself.
@@ -74,7 +84,7 @@ ${reports.map(reportRow).join('\n')}
 | metric | value |
 |---|---|
 ${Object.entries(metrics)
-  .map(([name, value]) => `| ${name} | ${Number(value.toPrecision(6))} |`)
+  .map(([name, value]) => `| ${name} | ${Number(value.toPrecision(6))}${shareSuffix(intervals[name])} |`)
   .join('\n')}
 
 The run took ${duration(seconds)} on ${cpus()[0]?.model ?? process.arch} (${config.training.dtype}).
@@ -102,6 +112,12 @@ ${stringify(config, { lineWidth: 0 })}\`\`\`
 Yu, Wang, Jiao, Zhang, Kwok: *Direct Alignment of Language Models via
 Quality-Aware Self-Refinement*. arXiv 2405.21040.
 `;
+}
+
+function shareSuffix(interval: CardInterval | undefined): string {
+  if (interval === undefined) return '';
+  const { pairs, level, low, high } = interval;
+  return ` (of ${pairs} pairs; ${100 * level} % interval ${low.toFixed(3)} to ${high.toFixed(3)})`;
 }
 
 /** A path as it may be published: relative to the current folder, or only its name where it lies elsewhere. */

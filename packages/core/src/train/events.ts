@@ -1,6 +1,7 @@
 /** What a run reports while it goes on. Core never prints; the command line and other programs listen. */
 import type { View } from '../batch/pack.js';
 import type { DataReport } from '../data/rows.js';
+import type { ShareInterval } from '../metrics/intervals.js';
 import type { MemoryFit } from '../plan/fit.js';
 import type { Progress } from '../progress.js';
 import type { Overlap } from '../shard/trace.js';
@@ -46,7 +47,13 @@ export type TrainEvent =
       readonly totalSteps: number;
       readonly metrics: Readonly<Record<string, number>>;
     }
-  | { readonly type: 'evaluate'; readonly step: number; readonly metrics: Readonly<Record<string, number>> }
+  | {
+      readonly type: 'evaluate';
+      readonly step: number;
+      readonly metrics: Readonly<Record<string, number>>;
+      /** Of its accuracies, under their names. */
+      readonly intervals: Readonly<Record<string, ShareInterval>>;
+    }
   | ({ readonly type: 'trace'; readonly step: number; readonly file: string } & Overlap)
   /** The run does not fit into the memory that there is. It is refused, or with training.memoryCheck: warn goes on. */
   | { readonly type: 'memory'; readonly fit: MemoryFit }
@@ -86,6 +93,8 @@ export interface TrainResult {
   readonly interrupted: boolean;
   /** The last evaluation's metrics, or the last step's; where final/ is the best model, those of its evaluation. */
   readonly metrics: Readonly<Record<string, number>>;
+  /** Of the accuracies among them, under their names. */
+  readonly intervals: Readonly<Record<string, ShareInterval>>;
   /** Of the whole call: reading, the reference and evaluation included. */
   readonly seconds: number;
 }

@@ -18,6 +18,7 @@ import { encodeForRun, equalAnswersOf } from '../tokens/run-data.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import type { TrainEvent } from './events.js';
 import type { TrainingPair } from './preference-trainer.js';
+import { rowWarnings, sharedPairsWarnings } from './warnings.js';
 import { letOthersRun } from './yield.js';
 
 export interface Sources {
@@ -38,6 +39,8 @@ export interface Sources {
   readonly sharedAugmentation: Int32Array;
   /** What of the request is left out, and why. */
   readonly notices: readonly string[];
+  /** What is odd about the answers. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -59,6 +62,7 @@ export async function prepareSources(
   const limits = { ...spec, modelFolder };
   const reports: DataReport[] = [];
   const notices: string[] = [];
+  const warnings: string[] = [];
   const encode = async (
     purpose: DataReport['purpose'],
     files: readonly string[],
@@ -69,13 +73,19 @@ export async function prepareSources(
     const { dataset, notice } = encodeForRun(read.rows, purpose, config, tokenizer, limits);
     reports.push(...dataReports(purpose, read.reports, dataset.reports));
     if (notice !== null) notices.push(notice);
+    warnings.push(...rowWarnings(read.rows, purpose, config.method));
     return dataset;
   };
   const train = await encode('training', config.data.train, config.data.maxTrainPairs);
   const { eval: evalFiles, maxEvalPairs } = config.data;
   const evaluation = evalFiles.length === 0 ? null : await encode('evaluation', evalFiles, maxEvalPairs);
   const sharedAugmentation = commonAugmentation(train, evaluation);
-  return { ...folders, companions, tokenizer, spec, train, evaluation, sharedAugmentation, reports, notices };
+  warnings.push(...sharedPairsWarnings(train.pairs, evaluation?.pairs ?? [], config.method));
+  return {
+    ...folders,
+    ...{ companions, tokenizer, spec, train, evaluation, sharedAugmentation },
+    ...{ reports, notices, warnings },
+  };
 }
 
 /** @throws DataError when the two begin differently: they go through the same passes */

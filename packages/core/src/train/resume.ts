@@ -105,6 +105,7 @@ const resultSchema = z.looseObject({
   stoppedEarly: z.boolean(),
   interrupted: z.literal(false),
   metrics: z.record(z.string(), z.number()),
+  intervals: z.record(z.string(), z.looseObject({ low: z.number(), high: z.number() })),
   seconds: z.number(),
 });
 

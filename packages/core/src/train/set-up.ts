@@ -37,6 +37,7 @@ import {
 import { rehearseSaves } from './rehearse.js';
 import { checkRun, findCheckpoint, type ResumedFrom, removeResult } from './resume.js';
 import { loadOptimizerState } from './state.js';
+import { configWarnings } from './warnings.js';
 
 export interface RunOptions {
   readonly resume: boolean;
@@ -216,7 +217,12 @@ async function withModel(
     reports: sources.reports,
   });
   for (const message of [...model.notices, ...sources.notices]) onEvent({ type: 'notice', message });
-  for (const message of sources.reports.flatMap(dataWarnings)) onEvent({ type: 'warning', message });
+  for (const message of [
+    ...sources.reports.flatMap(dataWarnings),
+    ...sources.warnings,
+    ...configWarnings(config, totalSteps),
+  ])
+    onEvent({ type: 'warning', message });
   const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
   const stepsLeft = totalSteps - (state?.step ?? 0);
   const datasets = [

@@ -12,6 +12,7 @@ import type { SamplerState } from '../data/sampler.js';
 import { RunError } from '../errors.js';
 import { writeModelCard } from '../hf/model-card.js';
 import { NotFiniteError } from '../hf/safetensors-writer.js';
+import { accuracyIntervals, type ShareInterval } from '../metrics/intervals.js';
 import { readMetrics, withoutPlace } from '../metrics/jsonl.js';
 import { loadWeights } from '../model/load.js';
 import { saveModel } from '../model/save.js';
@@ -24,6 +25,7 @@ import { SaveTimer } from './save-timer.js';
 import { type PreparedRun, type RunOptions, setUpRun } from './set-up.js';
 import { saveTrainerState, type TrainerState } from './state.js';
 import { tokensBefore, trainedTokens } from './token-count.js';
+import { LossWatch } from './warnings.js';
 import { letOthersRun, wasStopped } from './yield.js';
 
 export interface TrainOptions {
@@ -89,7 +91,15 @@ async function runAndReport(config: Config, run: RunOptions): Promise<TrainResul
       seconds: (performance.now() - startedMs) / 1000,
     };
     run.onEvent({ type: 'end', step: 0, ...result });
-    return { ...result, steps: 0, finalStep: null, best: null, stoppedEarly: false, metrics: {} };
+    return {
+      ...result,
+      steps: 0,
+      finalStep: null,
+      best: null,
+      stoppedEarly: false,
+      metrics: {},
+      intervals: {},
+    };
   }
 }
 
@@ -114,6 +124,8 @@ function explained(error: unknown): unknown {
 
 class Run {
   private metrics: Readonly<Record<string, number>> = {};
+  /** Of the last step here; 0 before. */
+  private stepPairs = 0;
   private step: number;
   private lastCheckpointStep: number | null;
   /** Of the sampler after the last complete step. */
@@ -121,6 +133,7 @@ class Run {
   /** Tokens of all completions trained on, each with its prompt, as TRL counts them. */
   private tokensSeen: number;
   private readonly saveTimer: SaveTimer;
+  private readonly lossWatch: LossWatch;
 
   constructor(
     private readonly config: Config,
@@ -134,6 +147,7 @@ class Run {
     this.tokensSeen = tokensBefore(run, config.method);
     this.metrics = run.log?.last ?? {};
     this.saveTimer = new SaveTimer(config.checkpoint.everyMinutes, run.communicator);
+    this.lossWatch = new LossWatch(config, run.step, run.totalSteps);
   }
 
   async finish(): Promise<TrainResult> {
@@ -194,8 +208,11 @@ class Run {
     for (const pair of pairs) this.tokensSeen += trainedTokens(pair, this.config.method);
     metrics.num_tokens = this.tokensSeen;
     this.metrics = metrics;
+    this.stepPairs = pairs.length;
     if (isDue(logEverySteps, this.step) || this.step === this.run.totalSteps) this.record(metrics);
     this.emit({ type: 'step', step: this.step, totalSteps: this.run.totalSteps, metrics });
+    const warning = this.lossWatch.add(this.step, metrics);
+    if (warning !== null) this.emit({ type: 'warning', message: warning });
   }
 
   /** Several ranks stop between steps, where they ask each other. */
@@ -216,7 +233,13 @@ class Run {
     this.metrics = metrics;
     if (this.step > 0) this.run.watch.add(this.step, metrics);
     this.record(metrics);
-    this.emit({ type: 'evaluate', step: this.step, metrics });
+    this.emit({ type: 'evaluate', step: this.step, metrics, intervals: this.intervals });
+  }
+
+  /** Of the accuracies in `metrics`; none where a resumed run has done no step, whose pairs it could count. */
+  private get intervals(): Record<string, ShareInterval> {
+    const pairs = 'eval_loss' in this.metrics ? this.run.evalPairs.length : this.stepPairs;
+    return pairs === 0 ? {} : accuracyIntervals(this.metrics, pairs);
   }
 
   private record(metrics: Readonly<Record<string, number>>): void {
@@ -278,6 +301,7 @@ class Run {
         trainPairs: this.run.trainPairs.length,
         steps: this.finalStep,
         metrics: this.metrics,
+        intervals: this.intervals,
         seconds: (performance.now() - this.startedMs) / 1000,
       });
       await recordFolder(this.config.output.folder, 0, folder, temporary);
@@ -324,6 +348,7 @@ class Run {
       stoppedEarly: !interrupted && this.stoppedEarly,
       interrupted,
       metrics: this.metrics,
+      intervals: this.intervals,
       seconds,
     };
     if (!interrupted && this.run.communicator.rank === 0) await writeResult(result);

@@ -57,6 +57,7 @@ async function card(folder: string, config: Config, modelFolder: string, baseCar
     trainPairs: 12,
     steps: 3,
     metrics: { eval_loss: 0.123456789, 'eval_rewards/accuracies': 0.75 },
+    intervals: { 'eval_rewards/accuracies': { pairs: 8, level: 0.95, low: 0.4093, high: 0.9285 } },
     seconds: 90,
   });
   const text = await readFile(join(folder, 'README.md'), 'utf8');
@@ -85,6 +86,7 @@ describe('writeModelCard', () => {
     );
     expect(text).toContain('| more.jsonl | evaluation | the first 5 | 5 | - | - |');
     expect(text).toContain('| eval_loss | 0.123457 |');
+    expect(text).toContain('| eval_rewards/accuracies | 0.75 (of 8 pairs; 95 % interval 0.409 to 0.928) |');
     expect(text).toContain('The run took 90 s on ');
     expect(text).toContain('2405.21040');
     const settings = /## Settings\n\n```yaml\n(.*?)```/s.exec(text)![1]!;

@@ -1,0 +1,162 @@
+/** Signs that a run will learn nothing, or not what its user thinks. It goes on all the same: these are warnings. */
+import { createHash } from 'node:crypto';
+import { isRefined, type Method } from '../config/method.js';
+import type { Config } from '../config/schema.js';
+import { unusedSettings } from '../config/unused.js';
+import { percent } from '../data/report.js';
+import type { DataReport, PreferenceRow } from '../data/rows.js';
+import { scheduleFactor } from '../optim/schedule.js';
+import type { EncodedPair } from '../tokens/encode.js';
+
+/** Settings without effect, and a warm-up that the run does not live to see the end of. */
+export function configWarnings(config: Config, totalSteps: number): string[] {
+  const { method, optimizer, schedule } = config;
+  const warnings = unusedSettings(config).map(
+    ({ path, users }) =>
+      `${path} is set, but this run does not use it (method: ${method}, optimizer: ${optimizer.name}): it is for ${users}.`,
+  );
+  if (schedule.warmupSteps > totalSteps) {
+    const reached = scheduleFactor(schedule, totalSteps - 1, totalSteps);
+    warnings.push(
+      `The warm-up is longer than the run: ${schedule.warmupSteps} steps of ${totalSteps}. The learning rate reaches no more ` +
+        `than ${percent(reached, 1)} of optimizer.learningRate. Lower schedule.warmupSteps.`,
+    );
+  }
+  return warnings;
+}
+
+/** More than this share of the answers begin with the prompt: not a habit of some, but how the file was written. */
+const REPEATED_SHARE = 0.1;
+
+/** Answers that are empty, or begin with the prompt, in each file. */
+export function rowWarnings(
+  rows: readonly PreferenceRow[],
+  purpose: DataReport['purpose'],
+  method: Method,
+): string[] {
+  const fields = method === 'sft' ? (['chosen'] as const) : (['chosen', 'rejected'] as const);
+  return [...byFile(rows)].flatMap(([file, ofFile]) => {
+    const countWhere = (matches: (row: PreferenceRow, answer: string) => boolean) =>
+      fields.map(field => ({ field, count: ofFile.filter(row => matches(row, row[field])).length }));
+    const describe = (counts: readonly { field: string; count: number }[]): string =>
+      counts
+        .filter(({ count }) => count > 0)
+        .map(({ field, count }) => `${count} ${field}`)
+        .join(', ');
+    const warnings: string[] = [];
+    const empty = countWhere((_, answer) => answer.trim() === '');
+    if (empty.some(({ count }) => count > 0)) {
+      warnings.push(
+        `${file}: of ${ofFile.length} ${purpose} records, answers without any text: ${describe(empty)}. ` +
+          'The model learns of them to say nothing, or not to.',
+      );
+    }
+    const repeated = countWhere(repeatsPrompt);
+    if (repeated.some(({ count }) => count > REPEATED_SHARE * ofFile.length)) {
+      warnings.push(
+        `${file}: of ${ofFile.length} ${purpose} records, answers that begin by repeating the prompt: ${describe(repeated)}. ` +
+          'The prompt stands in front of them anyway; write the answers without it.',
+      );
+    }
+    return warnings;
+  });
+}
+
+function repeatsPrompt({ prompt }: PreferenceRow, answer: string): boolean {
+  const last = prompt.kind === 'chat' ? prompt.messages.at(-1)?.content : prompt.text;
+  const text = last?.trim() ?? '';
+  return text !== '' && answer.trimStart().startsWith(text);
+}
+
+function byFile<Item extends { readonly file: string }>(items: readonly Item[]): Map<string, Item[]> {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) {
+    const group = groups.get(item.file);
+    if (group === undefined) groups.set(item.file, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
+
+/** A few equal pairs come about by chance; beyond this share of a file they were put there. */
+const SHARED_SHARE = 0.01;
+
+/** Evaluation files whose pairs, as the model sees them, are training pairs too: the same file, a copy, or a part. */
+export function sharedPairsWarnings(
+  train: readonly EncodedPair[],
+  evaluation: readonly EncodedPair[],
+  method: Method,
+): string[] {
+  if (evaluation.length === 0) return [];
+  const sources = new Map(train.map(pair => [digestOf(pair, method), pair.file]));
+  return [...byFile(evaluation)].flatMap(([file, pairs]) => {
+    const origins = pairs
+      .map(pair => sources.get(digestOf(pair, method)))
+      .filter(origin => origin !== undefined);
+    if (origins.length <= SHARED_SHARE * pairs.length) return [];
+    return [
+      `${file}: ${origins.length} of the ${pairs.length} evaluation pairs are training pairs as well ` +
+        `(of ${[...new Set(origins)].join(', ')}): the evaluation says how well they were learnt by heart.`,
+    ];
+  });
+}
+
+/** Of what the method reads of a pair. */
+function digestOf({ prompt, chosen, rejected }: EncodedPair, method: Method): string {
+  const hash = createHash('sha256');
+  for (const ids of method === 'sft' ? [prompt, chosen] : [prompt, chosen, rejected]) {
+    hash.update(Int32Array.of(ids.length)).update(ids);
+  }
+  return hash.digest('base64');
+}
+
+/** Steps after the warm-up that decide: at least, and at most. */
+const WATCHED_STEPS = { least: 10, most: 50 };
+/** Of the loss of an untrained policy: what the loss of no watched step departs from it by. */
+const LOSS_SHARE = 0.01;
+/** |beta m| of no watched step is beyond: where it is, the policy moves although the loss does not (lambda D follows beta m). */
+const SMALL_MARGIN = 0.02;
+
+/**
+ * Looks for a preference loss that stays where it starts. While the policy is its reference, m = 0 and D = 0: the loss of
+ * DPO and Sr-DPO is ln 2, whatever the label smoothing, and that of IPO and Sr-IPO 1 / (4 beta^2).
+ *
+ * The steps that decide are the first after the warm-up: 50, or all where there are fewer, but no fewer than 10. The run is
+ * stuck when in every one of them the loss is within 1 % of that and the mean |beta m| at most 0.02. Batches of a policy that
+ * moves differ by more than that, even where it learns nothing that holds for other pairs.
+ */
+export class LossWatch {
+  private readonly start: number;
+  private readonly first: number;
+  private readonly last: number;
+  private isStuck: boolean;
+
+  /** @param step steps done before */
+  constructor(
+    private readonly config: Config,
+    step: number,
+    totalSteps: number,
+  ) {
+    const { method, loss, schedule } = config;
+    this.start = method.endsWith('dpo') ? Math.LN2 : 1 / (4 * loss.beta ** 2);
+    this.first = Math.max(step, schedule.warmupSteps) + 1;
+    this.last = Math.min(totalSteps, this.first + WATCHED_STEPS.most - 1);
+    this.isStuck = method !== 'sft' && this.last - this.first + 1 >= WATCHED_STEPS.least;
+  }
+
+  /** @returns the warning, once, after the last step that decides; else null */
+  add(step: number, { loss, margin }: Readonly<Record<string, number>>): string | null {
+    if (!this.isStuck || step < this.first || step > this.last) return null;
+    const { beta } = this.config.loss;
+    this.isStuck =
+      Math.abs(loss! - this.start) <= LOSS_SHARE * this.start && Math.abs(beta * margin!) <= SMALL_MARGIN;
+    if (!this.isStuck || step < this.last) return null;
+    const { method } = this.config;
+    const value = method.endsWith('dpo') ? 'ln 2' : '1 / (4 beta^2)';
+    const settings = `optimizer.learningRate${isRefined(method) ? ', loss.lambda' : ''} and the data`;
+    return (
+      `The loss has stayed at ${value} = ${Number(this.start.toPrecision(4))}, that of a policy that has learnt nothing, in the ` +
+      `${this.last - this.first + 1} steps up to step ${step}. Look at ${settings}.`
+    );
+  }
+}
