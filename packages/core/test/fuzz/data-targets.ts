@@ -1,0 +1,133 @@
+/** Preference data of every kind of file, and the configuration. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { parquetWriteFile } from 'hyparquet-writer';
+import { loadConfig, stringifyConfig } from '../../dist/config/load.js';
+import { readPreferenceRows } from '../../dist/data/read.js';
+import { bytesOf, jsonOf, type Target, textOf } from './target.js';
+
+const FORMATS = ['hh', 'preference', 'conversational', 'ultrafeedback'] as const;
+type Format = (typeof FORMATS)[number];
+
+const turn = (role: string, content: string) => ({ role, content });
+const chat = (answer: string) => [turn('user', 'Hi 日本 😀'), turn('assistant', answer)];
+const RECORDS: Readonly<Record<Format, readonly unknown[]>> = {
+  hh: [
+    { chosen: '\n\nHuman: Hi\n\nAssistant: Hello.', rejected: '\n\nHuman: Hi\n\nAssistant: No.' },
+    {
+      chosen: '\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d',
+      rejected: '\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: é',
+    },
+  ],
+  preference: [
+    { prompt: 'Q', chosen: 'yes', rejected: 'no', score: 1e3 },
+    { prompt: 'Q2', chosen: 'same', rejected: 'same' },
+  ],
+  conversational: [
+    {
+      prompt: [turn('system', 'S'), turn('user', 'U')],
+      chosen: [turn('assistant', 'A')],
+      rejected: [turn('assistant', 'B')],
+    },
+    { chosen: chat('A'), rejected: chat('B') },
+  ],
+  ultrafeedback: [
+    { prompt: 'Hi 日本 😀', chosen: chat('A'), rejected: chat('B'), score_chosen: 9, score_rejected: 1.5 },
+  ],
+};
+
+/** Reads `bytes` as a file of this kind in every format that its text may be in. */
+const readAs =
+  (extension: string, formats: readonly Format[] = FORMATS): Target['run'] =>
+  async (bytes, folder) => {
+    const file = join(folder, `data${extension}`);
+    writeFileSync(file, bytes);
+    let last: unknown;
+    for (const format of formats) {
+      await readPreferenceRows([file], format).catch(error => {
+        last = error;
+        if (error?.code !== 'ERR_DATA') throw error;
+      });
+    }
+    if (last !== undefined) throw last;
+  };
+
+const lines = FORMATS.map(format =>
+  bytesOf(`${RECORDS[format].map(record => JSON.stringify(record)).join('\n')}\n`),
+);
+const arrays = FORMATS.map(format => jsonOf(RECORDS[format]));
+
+function parquetSeeds(): Uint8Array[] {
+  const folder = mkdtempSync(join(tmpdir(), 'sralign-fuzz-parquet-'));
+  const text = (name: string, repeats: number) => ({
+    name,
+    type: 'STRING' as const,
+    data: Array.from({ length: 20 }, (_, row) => `${name} ${Math.floor(row / repeats)} café`),
+  });
+  const seeds = (['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'BROTLI'] as const).flatMap(codec =>
+    [1, 10].map(repeats => {
+      const filename = join(folder, `${codec}-${repeats}`);
+      const columnData = ['prompt', 'chosen', 'rejected'].map(name => text(name, repeats));
+      parquetWriteFile({
+        filename,
+        columnData,
+        codec,
+        compressors: { GZIP: gzipSync, BROTLI: brotliCompressSync },
+        rowGroupSize: 10,
+      });
+      return readFileSync(filename);
+    }),
+  );
+  rmSync(folder, { recursive: true });
+  return seeds;
+}
+
+const repository = fileURLToPath(new URL('../../../../', import.meta.url));
+const recipe = (name: string): Uint8Array => readFileSync(join(repository, 'examples', name));
+
+const OVERRIDES = `training.batchPairs=4
+optimizer={name: adamw, learningRate: 1e-3}
+data.train=[a.jsonl, b.jsonl]
+checkpoint.keepLast=all
+loss.beta=0.1
+evaluation=null
+__proto__.polluted=1
+constructor.prototype.polluted=1
+output.folder="a b"
+=1
+a.=1
+.=
+schedule.warmupSteps=9007199254740993`;
+
+export const dataTargets: readonly Target[] = [
+  { name: 'jsonl', shape: 'lines', seeds: lines, run: readAs('.jsonl') },
+  { name: 'json', shape: 'json', seeds: arrays, run: readAs('.json') },
+  {
+    name: 'jsonl-compressed',
+    shape: 'lines',
+    seeds: lines,
+    run: (bytes, folder) => readAs('.jsonl.gz')(gzipSync(bytes, { level: 1 }), folder),
+  },
+  { name: 'gz', shape: 'bytes', seeds: lines.map(bytes => gzipSync(bytes)), run: readAs('.jsonl.gz') },
+  { name: 'json-gz', shape: 'bytes', seeds: arrays.map(bytes => gzipSync(bytes)), run: readAs('.json.gz') },
+  { name: 'parquet', shape: 'bytes', seeds: parquetSeeds(), run: readAs('.parquet', ['preference']) },
+  {
+    name: 'config',
+    shape: 'bytes',
+    seeds: ['demo/sr-dpo.yaml', 'demo/sft.yaml', 'recipes/hh-pythia-2.8b/sr-dpo.yaml'].map(recipe),
+    async run(bytes, folder) {
+      const file = join(folder, 'config.yaml');
+      writeFileSync(file, bytes);
+      stringifyConfig(await loadConfig(file));
+    },
+  },
+  {
+    name: 'set',
+    shape: 'bytes',
+    seeds: OVERRIDES.split('\n').map(bytesOf),
+    run: bytes => loadConfig(join(repository, 'examples/demo/sr-dpo.yaml'), textOf(bytes).split('\n')),
+  },
+];
