@@ -74,3 +74,21 @@ export class RunError extends SralignError {
     super('ERR_RUN', 1, message, details);
   }
 }
+
+/**
+ * A foreign value as an error repeats it: JSON, where it has one, and no longer than `maxCharacters`. Never throws, however
+ * deep the value is.
+ */
+export function shown(value: unknown, maxCharacters = 120): string {
+  if (typeof value === 'number') return String(value);
+  let text: string;
+  try {
+    const plain = (_key: string, part: unknown): unknown => (typeof part === 'bigint' ? String(part) : part);
+    text = JSON.stringify(value, plain) ?? String(value);
+  } catch (error) {
+    return error instanceof RangeError
+      ? 'a value that is nested too deeply'
+      : 'a value that refers to itself';
+  }
+  return text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters)}…`;
+}

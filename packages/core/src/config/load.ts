@@ -1,7 +1,7 @@
 /** A configuration from a YAML file, with `--set` on top, checked; and back to YAML. */
 import { type Document, isMap, isPair, isScalar, stringify } from 'yaml';
 import type { z } from 'zod';
-import { ConfigError, type ErrorDetails } from '../errors.js';
+import { ConfigError, type ErrorDetails, shown } from '../errors.js';
 import { type Config, configSchema, findConflict } from './schema.js';
 import { nearestOf, suggestKey } from './suggest.js';
 import { isMapping, parseYaml, readYamlFile, shortened } from './yaml.js';
@@ -103,16 +103,6 @@ function expectation(message: string): string {
     .replace(/ to be ([<>])/, ' $1')
     .replace(/ to have >=1 characters$/, ' that is not empty')
     .replace(/^e/, 'E');
-}
-
-/** As JSON, where the value has one. */
-function shown(value: unknown): string {
-  if (typeof value === 'number') return String(value);
-  try {
-    return shortened(JSON.stringify(value) ?? String(value));
-  } catch {
-    return 'a value that refers to itself';
-  }
 }
 
 const flagText = (override: string): string => `--set ${shortened(override)}`;

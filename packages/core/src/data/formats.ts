@@ -1,6 +1,6 @@
 /** What the fields of a record mean in each data format. */
 import type { Config } from '../config/schema.js';
-import { DataError, type ErrorDetails } from '../errors.js';
+import { DataError, type ErrorDetails, shown } from '../errors.js';
 import type { ChatMessage, EqualAnswers, PreferenceRow, PromptContent } from './rows.js';
 
 export type DataFormat = Config['data']['format'];
@@ -163,8 +163,7 @@ function fieldError(value: unknown, expected: string, details: ErrorDetails): Da
   if (value === undefined || value === null) {
     return new DataError(`Missing; expected ${expected}.`, { ...details, hint });
   }
-  const found = JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? String(part) : part));
-  return new DataError(`Expected ${expected}, found ${found.slice(0, 60)}.`, { ...details, hint });
+  return new DataError(`Expected ${expected}, found ${shown(value, 60)}.`, { ...details, hint });
 }
 
 const sameMessage = (a: ChatMessage, b: ChatMessage | undefined): boolean =>

@@ -1,6 +1,6 @@
 /** The JSON header of a safetensors file: what tensors there are, and whether they fit the file. */
 import { inspectJson } from '../data/json-text.js';
-import { ModelError } from '../errors.js';
+import { ModelError, shown } from '../errors.js';
 import { isRecord } from './json.js';
 
 const ELEMENT_BYTES = {
@@ -96,12 +96,12 @@ function parseObject(file: string, json: Uint8Array): Record<string, unknown> {
 
 function parseEntry(file: string, name: string, value: unknown, dataOffset: number): TensorEntry {
   const { dtype, shape, data_offsets: offsets } = isRecord(value) ? value : {};
-  if (!isSizes(shape)) throw damaged(file, `The shape is ${JSON.stringify(shape)}.`, name);
+  if (!isSizes(shape)) throw damaged(file, `The shape is ${shown(shape)}.`, name);
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
-    throw damaged(file, `The data_offsets are ${JSON.stringify(offsets)}.`, name);
+    throw damaged(file, `The data_offsets are ${shown(offsets)}.`, name);
   }
   if (typeof dtype !== 'string' || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
-    throw new ModelError(`The dtype ${JSON.stringify(dtype)} is not known.`, {
+    throw new ModelError(`The dtype ${shown(dtype)} is not known.`, {
       file,
       field: name,
       hint: 'Convert the checkpoint to F32, F16 or BF16.',

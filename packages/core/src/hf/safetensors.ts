@@ -6,7 +6,7 @@
 import { constants } from 'node:buffer';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { ModelError } from '../errors.js';
+import { ModelError, shown } from '../errors.js';
 import { checkRegularFile, exists, systemErrorCode } from '../files.js';
 import { readJsonFile } from './folder.js';
 import { isRecord } from './json.js';
@@ -145,11 +145,7 @@ async function readShardIndex(file: string): Promise<Map<string, string>> {
   if (!isRecord(shardOf)) throw damaged(file, 'The index has no weight_map.');
   for (const [name, shard] of Object.entries(shardOf)) {
     if (typeof shard !== 'string' || shard !== basename(shard) || !shard.endsWith('.safetensors')) {
-      throw damaged(
-        file,
-        `${JSON.stringify(shard)} is not the name of a safetensors file in this folder.`,
-        name,
-      );
+      throw damaged(file, `${shown(shard)} is not the name of a safetensors file in this folder.`, name);
     }
   }
   return new Map(Object.entries(shardOf as Record<string, string>));

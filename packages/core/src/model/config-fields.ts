@@ -1,5 +1,5 @@
 /** Typed access to the keys of a `config.json`, with errors that name the key. */
-import { ModelError } from '../errors.js';
+import { ModelError, shown } from '../errors.js';
 
 /** Sizes and numbers of tokens: what the engine's 32-bit indices hold. */
 const LARGEST_COUNT = 2 ** 31 - 1;
@@ -87,7 +87,7 @@ export class ConfigFields {
   }
 
   fail(key: string, requirement: string, value: unknown): never {
-    const got = value === undefined ? 'it is missing' : `got ${JSON.stringify(value).slice(0, 80)}`;
+    const got = value === undefined ? 'it is missing' : `got ${shown(value, 80)}`;
     throw new ModelError(`${key} ${requirement}; ${got}.`, { file: this.file, field: key });
   }
 
