@@ -76,6 +76,31 @@ describe('sralign data preview', () => {
     expect(stdout).toMatch(/^prompt tokens +median \d+, 90 % up to \d+, longest 60$/m);
   });
 
+  it('refuses a token that the model does not have, as training does, whether p is read or not', async () => {
+    using folder = new TemporaryFolder();
+    const tokenizer = join(folder.path, 'tokenizer');
+    cpSync(MODEL, tokenizer, { recursive: true });
+    const end = { content: '<|im_end|>', special: true };
+    const settings = {
+      bos_token: '<s>',
+      eos_token: '<|im_end|>',
+      added_tokens_decoder: { 512: end },
+      add_bos_token: true,
+    };
+    writeFileSync(join(tokenizer, 'tokenizer_config.json'), JSON.stringify(settings));
+    const config = tinyConfig(folder);
+    const set = ['--set', `model.tokenizer=${tokenizer}`, '--set', 'tokens.longPrompt=keep-end'];
+    for (const method of [[], ['--set', 'method=dpo', '--set', 'augmentation.maxTokens=1']]) {
+      const { code, stdout, stderr } = await sralign(['data', 'preview', config, ...set, ...method]);
+      expect(stderr).toContain('The tokenizer gives token 512, but the model');
+      expect(stdout).toContain('prompt x');
+      expect(code).toBe(2);
+    }
+    const { code, stderr } = await sralign(['train', config, ...set]);
+    expect(stderr).toContain('The tokenizer gives token 512, but the model');
+    expect(code).toBe(2);
+  });
+
   it('says which rule gave BOS and the end of an answer', async () => {
     using folder = new TemporaryFolder();
     const preview = async (format: string, template: string | null): Promise<string> => {

@@ -5,7 +5,7 @@ export { deviceOfRank, failWorld, joinWorld, leaveWorld, worldCommunicator } fro
 export { configJsonSchema, describeConfig } from './config/describe.js';
 export { environment, type Ranks } from './config/env.js';
 export { loadConfig, parseConfig, stringifyConfig } from './config/load.js';
-export { METHODS, type Method } from './config/method.js';
+export { isRefined, METHODS, type Method } from './config/method.js';
 export type { Config } from './config/schema.js';
 export { DEFAULT_AUGMENTATION_PROMPT } from './config/schema.js';
 export { withoutSecrets } from './config/secrets.js';

@@ -65,7 +65,7 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
     encoded = error as Error;
   }
   // What a run would refuse is shown before it is refused.
-  const withP = encoded instanceof Error ? config.method !== 'sft' : encoded.dataset.augmented;
+  const withP = encoded instanceof Error ? core.isRefined(config.method) : encoded.dataset.augmented;
   const encoding = {
     policy: config.tokens,
     augmentation: withP ? config.augmentation : null,
