@@ -1,6 +1,7 @@
 /** A value of the user's in an error. */
 import { expect, it } from 'vitest';
-import { ModelError, shown } from '../src/errors.js';
+import { parseConfig } from '../src/config/load.js';
+import { ConfigError, ModelError, shown } from '../src/errors.js';
 import { parseHeader } from '../src/hf/safetensors-header.js';
 import { parseModelSpec } from '../src/model/spec.js';
 
@@ -25,4 +26,9 @@ it('names the tensor or key whose value is nested too deeply', () => {
   expect(() => parseHeader('w', header, 8, 8)).toThrow(/w, field "x": .*nested too deeply/);
   const config = { model_type: 'llama', vocab_size: JSON.parse(deep) };
   expect(() => parseModelSpec(config, 'c')).toThrow(/c, field "vocab_size": .*nested too deeply/);
+});
+
+it('does not take an object for a text when it looks for the nearest name', () => {
+  expect(() => parseConfig({ method: { toString: 1 } })).toThrow(ConfigError);
+  expect(() => parseConfig({ method: { toString: 1 } })).toThrow(/"method": .*found \{"toString":1\}/);
 });

@@ -83,7 +83,7 @@ function toConfigError(issues: readonly z.core.$ZodIssue[], locate: Locate): Con
   const found = `found ${shown(issue.input)}`;
   if (issue.code === 'invalid_value') {
     const allowed = issue.values.map(String);
-    const nearest = nearestOf(String(issue.input), allowed);
+    const nearest = typeof issue.input === 'string' ? nearestOf(issue.input, allowed) : null;
     return new ConfigError(`Expected one of ${allowed.join(', ')}, ${found}.`, {
       ...locate(path),
       ...(nearest === null ? {} : { hint: `Did you mean "${nearest}"?` }),
