@@ -50,6 +50,7 @@ const RESULT = {
   stoppedEarly: false,
   interrupted: false,
   metrics: { eval_loss: 0.5 },
+  intervals: {},
   seconds: 12.5,
 };
 
