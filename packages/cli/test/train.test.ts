@@ -36,11 +36,11 @@ describe('sralign train', () => {
       interrupted: false,
       runFolder: run,
       finalFolder: join(run, 'final'),
-      intervals: { 'eval_rewards/accuracies': { pairs: 8, level: 0.95 } },
+      intervals: { 'eval_rewards/accuracies': { pairs: 3, level: 0.95 } },
     });
-    expect(stderr).toMatch(/^evaluation at step 4 .* accuracy [\d.]+ \(n 8, 95 %: [\d.]+-[\d.]+\)/m);
+    expect(stderr).toMatch(/^evaluation at step 4 .* accuracy [\d.]+ \(n 3, 95 %: [\d.]+-[\d.]+\)/m);
     expect(readFileSync(join(run, 'final/README.md'), 'utf8')).toMatch(
-      /^\| eval_rewards\/accuracies \| [\d.]+ \(of 8 pairs; 95 % interval [\d.]+ to [\d.]+\) \|$/m,
+      /^\| eval_rewards\/accuracies \| [\d.]+ \(of 3 pairs; 95 % interval [\d.]+ to [\d.]+\) \|$/m,
     );
     expect(readdirSync(run)).toEqual(
       expect.arrayContaining(['config.yaml', 'metrics.jsonl', 'checkpoints', 'final']),

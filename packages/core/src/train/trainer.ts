@@ -238,7 +238,8 @@ class Run {
 
   /** Of the accuracies in `metrics`; none where a resumed run has done no step, whose pairs it could count. */
   private get intervals(): Record<string, ShareInterval> {
-    const pairs = 'eval_loss' in this.metrics ? this.run.evalPairs.length : this.stepPairs;
+    const pairs =
+      'eval_loss' in this.metrics ? (this.run.sources.evaluation?.pairs.length ?? 0) : this.stepPairs;
     return pairs === 0 ? {} : accuracyIntervals(this.metrics, pairs);
   }
 
