@@ -1,4 +1,5 @@
-// What Node cannot ask of a file: a lock that dies with its process, and space before there is anything to write.
+// What Node cannot ask of a file: a lock that dies with its process, and space before there is anything to
+// write.
 #include <sys/file.h>
 
 #include <cerrno>

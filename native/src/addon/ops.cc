@@ -67,7 +67,7 @@ CastArgs cast(Arguments& a) { return {a.tensor(), a.tensor()}; }
 ScaleArgs scale(Arguments& a) { return {a.tensor(), static_cast<float>(a.number())}; }
 
 LinearLogprobArgs linearLogprob(Arguments& a) {
-  return {a.tensor(), a.tensor(), a.tensor(), a.tensor(),         a.tensor(),
+  return {a.tensor(), a.tensor(), a.tensor(),         a.tensor(),        a.tensor(),
           a.tensor(), a.tensor(), a.optionalTensor(), a.optionalTensor()};
 }
 LinearLogprobBackwardArgs linearLogprobBackward(Arguments& a) {

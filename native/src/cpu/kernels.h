@@ -26,10 +26,10 @@ struct LogprobPanelArgs {
   const int32_t* labels = nullptr;      // [R]
   int64_t targetCount = 0;
   // Forward: what the panels so far give. The log-sum-exp of a row is highest + log(total).
-  float* highest = nullptr;  // [M], -inf before the first panel
-  double* total = nullptr;   // [M], 0 before the first panel: sum of exp(logit - highest)
+  float* highest = nullptr;       // [M], -inf before the first panel
+  double* total = nullptr;        // [M], 0 before the first panel: sum of exp(logit - highest)
   RowMoments* moments = nullptr;  // [M], or null where nobody asks for statistics
-  float* logps = nullptr;    // [R]: receives the logit of a label that lies in this panel
+  float* logps = nullptr;         // [R]: receives the logit of a label that lies in this panel
   // Backward.
   const float* logSumExp = nullptr;  // [M]
   const float* dLogps = nullptr;     // [R]

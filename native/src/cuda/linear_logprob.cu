@@ -99,8 +99,8 @@ __global__ void __launch_bounds__(kLogprobThreads)
 
 __global__ void __launch_bounds__(kFinishThreads)
     logSumExpKernel(Partials partials, int64_t firstRow, int64_t rows,
-                    const int32_t* __restrict__ targetStarts, int vocabulary,
-                    float* __restrict__ logSumExp, float* __restrict__ logps, float* __restrict__ statistics) {
+                    const int32_t* __restrict__ targetStarts, int vocabulary, float* __restrict__ logSumExp,
+                    float* __restrict__ logps, float* __restrict__ statistics) {
   const int64_t row = int64_t{blockIdx.x} * (kFinishThreads / kWarp) + threadIdx.x / kWarp;
   if (row >= rows) return;
   const int64_t at = row * partials.count;
@@ -283,8 +283,8 @@ void forward(Context& context, const LinearLogprobArgs& args) {
                {.operation = "linearLogprob",
                 .grid = gridOf(panel, split),
                 .block = dim3(threadsFor(split.width, kSumPerThread<float>))},
-               args.statistics ? panelSumKernel<true> : panelSumKernel<false>, panel, split.width, partials, panel.firstColumn / layout.columns * split.count,
-               args.logps.f32());
+               args.statistics ? panelSumKernel<true> : panelSumKernel<false>, panel, split.width, partials,
+               panel.firstColumn / layout.columns * split.count, args.logps.f32());
       },
       [&](int64_t firstRow, int64_t rows, const int32_t* targetStarts) {
         launch(context,

@@ -53,7 +53,8 @@ float sumOf(const T* x, int64_t count) {
   return sum((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
 }
 
-// The sum of exp(x - shift), and with the factor x - shift. exp is 0 far below this, where -inf times it must be too.
+// The sum of exp(x - shift), and with the factor x - shift. exp is 0 far below this, where -inf times it must
+// be too.
 constexpr float kLowest = -100;
 
 template <typename T>
