@@ -24,8 +24,8 @@ it('names the tensor or key whose value is nested too deeply', () => {
   const header = Buffer.from(`{"x":{"dtype":"F32","shape":${deep},"data_offsets":[0,4]}}`);
   expect(() => parseHeader('w', header, 8, 8)).toThrow(ModelError);
   expect(() => parseHeader('w', header, 8, 8)).toThrow(/w, field "x": .*nested too deeply/);
-  const config = { model_type: 'llama', vocab_size: JSON.parse(deep) };
-  expect(() => parseModelSpec(config, 'c')).toThrow(/c, field "vocab_size": .*nested too deeply/);
+  const config = { model_type: 'llama', hidden_size: JSON.parse(deep) };
+  expect(() => parseModelSpec(config, 'c')).toThrow(/c, field "hidden_size": .*nested too deeply/);
 });
 
 it('does not take an object for a text when it looks for the nearest name', () => {

@@ -72,7 +72,7 @@ describe('the clock of chat templates', () => {
     // Even where there is no checkpoint yet.
     await rm(join(config.output.folder, 'checkpoints'), { recursive: true });
     const restarted = await trainAt('2026-03-04T12:00:00', config, 99, true);
-    expect(restarted[0]).toMatchObject({ resumedFromStep: null });
+    expect(restarted.find(({ type }) => type === 'start')).toMatchObject({ resumedFromStep: null });
     expect(isCached(restarted)).toEqual([true]);
 
     const other = parseConfig({ ...config, output: { folder: join(folder.path, 'other') } });
