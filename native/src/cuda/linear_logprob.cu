@@ -99,24 +99,43 @@ __global__ void __launch_bounds__(kLogprobThreads)
 
 __global__ void __launch_bounds__(kFinishThreads)
     logSumExpKernel(Partials partials, int64_t firstRow, int64_t rows,
-                    const int32_t* __restrict__ targetStarts, int vocabulary, float* __restrict__ logSumExp,
-                    float* __restrict__ logps, float* __restrict__ statistics) {
+                    const int32_t* __restrict__ targetStarts, float* __restrict__ logSumExp,
+                    float* __restrict__ logps) {
   const int64_t row = int64_t{blockIdx.x} * (kFinishThreads / kWarp) + threadIdx.x / kWarp;
   if (row >= rows) return;
   const int64_t at = row * partials.count;
-  const double* moments = partials.moments == nullptr ? nullptr : partials.moments + 2 * at;
-  const LogSum sum = sumOfParts(partials.highest + at, partials.total + at, partials.count, moments);
-  const float normalizer = sum.logSumExp();
+  const float normalizer = sumOfParts(partials.highest + at, partials.total + at, partials.count).logSumExp();
   const int lane = threadIdx.x % kWarp;
   if (lane == 0) logSumExp[firstRow + row] = normalizer;
-  if (lane == 0 && statistics != nullptr) {
-    statistics += 3 * (firstRow + row);
-    statistics[0] = static_cast<float>(log(sum.total) - sum.weighted / sum.total);
-    statistics[1] = static_cast<float>(sum.sum / vocabulary);
-    statistics[2] = sum.highest - normalizer;
-  }
   targetStarts += firstRow + row;
   for (int i = targetStarts[0] + lane; i < targetStarts[1]; i += kWarp) logps[i] -= normalizer;
+}
+
+// Entropy, mean logit and highest log-probability of a row, by one warp, after logSumExpKernel.
+__global__ void __launch_bounds__(kFinishThreads)
+    statisticsKernel(Partials partials, int64_t firstRow, int64_t rows, int vocabulary,
+                     const float* __restrict__ logSumExp, float* __restrict__ statistics) {
+  const int64_t row = int64_t{blockIdx.x} * (kFinishThreads / kWarp) + threadIdx.x / kWarp;
+  if (row >= rows) return;
+  const int64_t at = row * partials.count;
+  const LogSum sum = sumOfParts(partials.highest + at, partials.total + at, partials.count);
+  const float shift = shiftFor(sum.highest);
+  const int lane = threadIdx.x % kWarp;
+  double weighted = 0, logits = 0;
+  for (int64_t i = at + lane; i < at + partials.count; i += kWarp) {
+    const float below = partials.highest[i] - shift;
+    // A part without any finite logit has nothing to add.
+    if (partials.total[i] != 0)
+      weighted += expf(below) * (partials.moments[2 * i] + below * partials.total[i]);
+    logits += partials.moments[2 * i + 1];
+  }
+  weighted = warpReduce(weighted, Sum());
+  logits = warpReduce(logits, Sum());
+  if (lane != 0) return;
+  statistics += 3 * (firstRow + row);
+  statistics[0] = static_cast<float>(log(sum.total) - weighted / sum.total);
+  statistics[1] = static_cast<float>(logits / vocabulary);
+  statistics[2] = sum.highest - logSumExp[firstRow + row];
 }
 
 // The gradient of one part of a row. dLogits f32 are the panel's logits themselves.
@@ -287,13 +306,14 @@ void forward(Context& context, const LinearLogprobArgs& args) {
                panel.firstColumn / layout.columns * split.count, args.logps.f32());
       },
       [&](int64_t firstRow, int64_t rows, const int32_t* targetStarts) {
-        launch(context,
-               {.operation = "linearLogprob",
-                .grid = dim3(static_cast<unsigned>(ceilDiv(rows, kFinishThreads / kWarp))),
-                .block = dim3(kFinishThreads)},
-               logSumExpKernel, partials, firstRow, rows, targetStarts,
-               static_cast<int>(problem.vocabulary()), args.logSumExp.f32(), args.logps.f32(),
-               args.statistics ? args.statistics.f32() : nullptr);
+        const Launch finish{.operation = "linearLogprob",
+                            .grid = dim3(static_cast<unsigned>(ceilDiv(rows, kFinishThreads / kWarp))),
+                            .block = dim3(kFinishThreads)};
+        launch(context, finish, logSumExpKernel, partials, firstRow, rows, targetStarts, args.logSumExp.f32(),
+               args.logps.f32());
+        if (!args.statistics) return;
+        launch(context, finish, statisticsKernel, partials, firstRow, rows,
+               static_cast<int>(problem.vocabulary()), args.logSumExp.f32(), args.statistics.f32());
       });
 }
 

@@ -205,23 +205,15 @@ __device__ __forceinline__ LogSum sumOfRow(const T* logits, int count, float* ma
 }
 
 // The sums of the parts of one row together, by one warp; every lane gets the result.
-// @param moments [count, 2]: weighted and sum of each part; null for none
-__device__ __forceinline__ LogSum sumOfParts(const float* highest, const double* total, int count,
-                                             const double* moments = nullptr) {
+__device__ __forceinline__ LogSum sumOfParts(const float* highest, const double* total, int count) {
   const int lane = threadIdx.x % kWarp;
   float most = -INFINITY;
   for (int i = lane; i < count; i += kWarp) most = fmaxf(most, highest[i]);
   most = warpReduce(most, Maximum());
   const double shift = shiftFor(most);
-  double sum = 0, weighted = 0, logits = 0;
-  for (int i = lane; i < count; i += kWarp) {
-    const double below = highest[i] - shift, factor = exp(below);
-    sum += total[i] * factor;
-    if (moments == nullptr) continue;
-    if (total[i] != 0) weighted += factor * (moments[2 * i] + below * total[i]);
-    logits += moments[2 * i + 1];
-  }
-  return {most, warpReduce(sum, Sum()), warpReduce(weighted, Sum()), warpReduce(logits, Sum())};
+  double sum = 0;
+  for (int i = lane; i < count; i += kWarp) sum += total[i] * exp(highest[i] - shift);
+  return {most, warpReduce(sum, Sum()), 0, 0};
 }
 
 // ---- gradient ------------------------------------------------------------------------------------------

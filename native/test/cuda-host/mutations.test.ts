@@ -65,14 +65,14 @@ const mutations: readonly Mutation[] = [
     name: 'a running sum of exponentials that keeps its old maximum',
     unit: 'linear_logprob.cu',
     file: 'logprob_panel.cuh',
-    from: 'total *= expf(highest - groupHighest);',
+    from: 'total *= factor;',
     to: '',
   },
   {
     name: 'sums of threads with different maxima that are added as they are',
     unit: 'logprob_gather.cu',
     file: 'logprob_panel.cuh',
-    from: 'static_cast<double>(sum.total) * expf(sum.highest - shiftFor(highest))',
+    from: 'sum.total * factor',
     to: 'static_cast<double>(sum.total)',
   },
   {

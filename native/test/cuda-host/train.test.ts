@@ -109,12 +109,16 @@ test.each([
 ] as const)('%s', async (dtype, tolerance, names) => {
   const onDevice = dtype === 'f32' ? onOneGpu() : train('cuda', dtype);
   const [processor, cuda] = await Promise.all([train('cpu', dtype), onDevice]);
+  // What rounding to bf16 changes by itself: another order of sums may change as much.
+  const exact = dtype === 'f32' ? processor : await train('cpu', 'f32');
   expect(cuda).toHaveLength(5);
   expect(cuda[4]!.margin).not.toBe(cuda[0]!.margin);
   for (const [step, expected] of processor.entries()) {
     for (const name of names) {
-      const error = Math.abs(cuda[step]![name]! - expected[name]!);
-      expect(error / Math.max(1, Math.abs(expected[name]!)), `${name}, step ${step}`).toBeLessThan(tolerance);
+      const size = Math.max(1, Math.abs(expected[name]!));
+      const error = Math.abs(cuda[step]![name]! - expected[name]!) / size;
+      const rounding = Math.abs(exact[step]![name]! - expected[name]!) / size;
+      expect(error, `${name}, step ${step}`).toBeLessThan(tolerance + 2 * rounding);
     }
   }
 });
