@@ -59,6 +59,10 @@ export default defineConfig({
       { extends: true, test: { name: 'kernels', include: everyKernels } },
       {
         extends: true,
+        test: { name: 'sanitizers', include: ['native/test/sanitizers/*.test.ts'], testTimeout: 900_000 },
+      },
+      {
+        extends: true,
         test: { name: 'cuda', include: everyDevice, env: { SRALIGN_TEST_DEVICE: 'cuda' } },
       },
     ],

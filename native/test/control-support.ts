@@ -44,15 +44,10 @@ export class Rank {
       port,
       host: `host${rank}`,
     };
-    const limit = settings.openFiles === undefined ? '' : `ulimit -n ${settings.openFiles} && `;
-    this.child = spawn('sh', [
-      '-c',
-      `${limit}exec "$@"`,
-      'sh',
-      process.execPath,
-      program,
-      JSON.stringify(whole),
-    ]);
+    const node = [process.execPath, program, JSON.stringify(whole)];
+    const limited = ['sh', '-c', `ulimit -n ${settings.openFiles} && exec "$@"`, 'sh', ...node];
+    const [command, ...args] = settings.openFiles === undefined ? node : limited;
+    this.child = spawn(command!, args);
     processes.push(this.child);
     this.child.stderr.on('data', data => {
       this.stderr += data;
