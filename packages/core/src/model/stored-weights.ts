@@ -1,6 +1,7 @@
 /** The tensors of a checkpoint under the names that a model asks for, none of them left over. */
 import type { Communicator } from '@sralign/native';
 import { ModelError } from '../errors.js';
+import { checkShape } from '../shard/fill.js';
 import type { SavedTensor, SavedTensors } from '../shard/saved-tensors.js';
 import { elementsOf } from '../shard/shards-file.js';
 import type { StoredShapes } from './parameters.js';
@@ -69,15 +70,7 @@ export class StoredWeights implements StoredShapes {
   expect(name: string, shape: readonly number[]): void {
     const saved = this.find(name);
     this.expected.add(saved.name);
-    if (saved.shape.join() === shape.join()) return;
-    throw new ModelError(
-      `The tensor has shape [${saved.shape.join(', ')}], but config.json asks for [${shape.join(', ')}].`,
-      {
-        file: saved.file,
-        field: saved.name,
-        hint: 'Check vocab_size and the other sizes in config.json.',
-      },
-    );
+    checkShape(saved, shape);
   }
 
   /**

@@ -84,7 +84,8 @@ export async function readChecked(saved: SavedTensor, start: number, end: number
   });
 }
 
-function checkShape(saved: SavedTensor, shape: readonly number[]): void {
+/** @throws ModelError when a saved tensor has another shape than the model asks for */
+export function checkShape(saved: SavedTensor, shape: readonly number[]): void {
   if (saved.shape.join() === shape.join()) return;
   throw new ModelError(
     `The tensor has shape [${saved.shape.join(', ')}], but config.json asks for [${shape.join(', ')}].`,
