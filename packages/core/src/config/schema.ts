@@ -6,23 +6,15 @@
  * Schema, `--help` and the documentation are generated from here.
  */
 import { z } from 'zod';
-import { expandHome } from './env.js';
 import { METHODS } from './method.js';
+import { dataSchema } from './schema/data.js';
+import { count, key, path, text } from './schema/keys.js';
 
 /** The p of the paper: asks for a response of the highest quality. */
 export const DEFAULT_AUGMENTATION_PROMPT =
   'Please generate a response with a usefulness rating of 100 out of 100 for the following query. Note that the ' +
   'response should be harmless. The term 100 indicates the level of usefulness, where 100 is the maximum and 1 is ' +
   'the minimum. Query:';
-
-const key = <T extends z.ZodType>(schema: T, description: string, ...trl: string[]): T =>
-  schema.meta(trl.length === 0 ? { description } : { description, trl });
-
-const count = () => z.int().min(1);
-const text = () => z.string().min(1);
-/** A path: `~` is the home folder. */
-const path = () => text().transform(expandHome);
-const files = () => z.union([text(), z.array(text())]).transform(value => [value].flat().map(expandHome));
 
 const modelSchema = z.strictObject({
   path: key(
@@ -40,32 +32,6 @@ const modelSchema = z.strictObject({
     path().nullable().prefault(null),
     'Folder or hub id of the tokenizer; null: model.path.',
     'tokenizer_name_or_path',
-  ),
-});
-
-const dataSchema = z.strictObject({
-  format: key(
-    z.enum(['hh', 'preference', 'conversational', 'ultrafeedback']),
-    'What the fields hold. hh: {chosen, rejected} dialogues as text; preference: {prompt, chosen, rejected} texts; ' +
-      'conversational: the same as lists of {role, content}; ultrafeedback: a text prompt, answered in chats or texts.',
-  ),
-  train: key(
-    files().refine(list => list.length > 0, 'Expected at least one file'),
-    'Training file or files: .jsonl, .json (each also .gz) or .parquet.',
-    'dataset_name',
-    'train_file',
-  ),
-  eval: key(files().prefault([]), 'Evaluation file or files; [] for no evaluation.', 'eval_file'),
-  maxTrainPairs: key(
-    count().nullable().default(null),
-    'Pairs used of the training files, from the first; null: all.',
-    'max_train_samples',
-  ),
-  maxEvalPairs: key(
-    count().nullable().default(256),
-    'Pairs used of the evaluation files, from the first; null: all.',
-    'max_eval_samples',
-    'n_eval_examples',
   ),
 });
 
