@@ -1,9 +1,9 @@
-/** Preference pairs from files of any supported kind. */
+/** Rows from files of any supported kind. */
 import { DataError } from '../errors.js';
-import { type DataFormat, FIELDS, parseRecord } from './formats.js';
+import { type DataFormat, FORMATS, parseRecord } from './formats/index.js';
 import { readJsonArray, readJsonLines, type SourceRecord } from './jsonl.js';
 import { readParquet } from './parquet.js';
-import type { EqualAnswers, PreferenceRow, ReadReport } from './rows.js';
+import type { EqualAnswers, PreferenceRow, ReadReport, Row } from './rows.js';
 
 const REPORTED_EXAMPLES = 5;
 
@@ -14,41 +14,75 @@ export interface ReadOptions {
   readonly equalAnswers?: EqualAnswers;
 }
 
+/** Rows in the order of their files and records. What became of the records is counted while they are read. */
+export interface RowStream extends AsyncIterable<Row> {
+  /** One a file that was opened, in order; complete when the stream has ended. */
+  readonly reports: readonly ReadReport[];
+}
+
 /**
- * Reads the pairs of `files`, in order. Records that hold no pair (chosen equals rejected; dialogues of HH-RLHF without a
- * shared prompt) are counted in the reports, one a file; any other record that does not fit is an error.
+ * Streams the rows of `files`, in order; memory stays at a record (Parquet: a row group). Records that hold no row (chosen
+ * equals rejected; dialogues of HH-RLHF without a shared prompt) are counted in the reports; any other record that does not
+ * fit is an error.
+ *
+ * @throws DataError, while it is iterated, with file, row and field; also for a file that gives no row at all
+ */
+export function streamRows(
+  files: readonly string[],
+  format: DataFormat,
+  { maxPairs = null, equalAnswers = 'drop' }: ReadOptions = {},
+): RowStream {
+  const reports = new Map<string, ReadReport>();
+  const limit = maxPairs ?? Number.POSITIVE_INFINITY;
+  async function* rowsOfFiles(): AsyncGenerator<Row> {
+    let taken = 0;
+    for (const file of files) {
+      const report = reports.get(file) ?? newReport(file);
+      reports.set(file, report);
+      for await (const { row, value } of openRecords(file, FORMATS[format].fields)) {
+        report.rows++;
+        const parsed = parseRecord(FORMATS[format], value, { file, row }, { equalAnswers });
+        if ('skipped' in parsed) countSkipped(report, row, parsed.skipped);
+        else {
+          const rows = parsed.rows.slice(0, limit - taken);
+          taken += rows.length;
+          report.used += rows.length;
+          report.stoppedEarly = taken === limit;
+          for (const content of rows) yield { file, row, ...content };
+        }
+        if (report.stoppedEarly) break;
+      }
+      if (report.used === 0) throw emptyError(report);
+      if (report.stoppedEarly) break;
+    }
+  }
+  return {
+    get reports() {
+      return [...reports.values()];
+    },
+    [Symbol.asyncIterator]: rowsOfFiles,
+  };
+}
+
+/**
+ * Reads the pairs of `files` into memory, as `streamRows` gives them.
  *
  * @throws DataError with file, row and field; also for a file that gives no pair at all
  */
 export async function readPreferenceRows(
   files: readonly string[],
   format: DataFormat,
-  { maxPairs = null, equalAnswers = 'drop' }: ReadOptions = {},
-): Promise<{ rows: PreferenceRow[]; reports: ReadReport[] }> {
+  options: ReadOptions = {},
+): Promise<{ rows: PreferenceRow[]; reports: readonly ReadReport[] }> {
+  const stream = streamRows(files, format, options);
   const rows: PreferenceRow[] = [];
-  const reports = new Map<string, ReadReport>();
-  const limit = maxPairs ?? Number.POSITIVE_INFINITY;
-  for (const file of files) {
-    const report = reports.get(file) ?? newReport(file);
-    reports.set(file, report);
-    for await (const { row, value } of openRecords(file)) {
-      report.rows++;
-      const parsed = parseRecord(format, value, { file, row }, equalAnswers);
-      if ('skipped' in parsed) {
-        const reason = parsed.skipped;
-        report.skipped[reason] = (report.skipped[reason] ?? 0) + 1;
-        if (report.examples.length < REPORTED_EXAMPLES) report.examples.push({ row, reason });
-      } else {
-        rows.push({ file, row, ...parsed });
-        report.used++;
-      }
-      report.stoppedEarly = rows.length === limit;
-      if (report.stoppedEarly) break;
-    }
-    if (report.used === 0) throw emptyError(report);
-    if (report.stoppedEarly) break;
-  }
-  return { rows, reports: [...reports.values()] };
+  for await (const row of stream) rows.push(row);
+  return { rows, reports: stream.reports };
+}
+
+function countSkipped(report: ReadReport, row: number, reason: string): void {
+  report.skipped[reason] = (report.skipped[reason] ?? 0) + 1;
+  if (report.examples.length < REPORTED_EXAMPLES) report.examples.push({ row, reason });
 }
 
 const newReport = (file: string): ReadReport => ({
@@ -60,10 +94,10 @@ const newReport = (file: string): ReadReport => ({
   examples: [],
 });
 
-function openRecords(file: string): AsyncIterable<SourceRecord> {
+function openRecords(file: string, fields: readonly string[]): AsyncIterable<SourceRecord> {
   if (/\.jsonl(\.gz)?$/.test(file)) return readJsonLines(file);
   if (/\.json(\.gz)?$/.test(file)) return readJsonArray(file);
-  if (file.endsWith('.parquet')) return readParquet(file, FIELDS);
+  if (file.endsWith('.parquet')) return readParquet(file, fields);
   throw new DataError('The kind of file is not known by its extension.', {
     file,
     hint: 'Supported: .jsonl, .jsonl.gz, .json, .json.gz, .parquet.',

@@ -1,4 +1,4 @@
-/** A preference pair as text, whatever format it came in. */
+/** What a run learns from, as text, whatever format it came in. */
 
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant';
@@ -10,7 +10,9 @@ export type PromptContent =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] };
 
+/** Two answers to one prompt. */
 export interface PreferenceRow {
+  readonly kind: 'pair';
   readonly file: string;
   /** 1-based: the line of a JSON lines file, else the index of the record. */
   readonly row: number;
@@ -21,12 +23,15 @@ export interface PreferenceRow {
   readonly rejected: string;
 }
 
+/** What one record gives, or one of the things that it gives. */
+export type Row = PreferenceRow;
+
 /** What became of the records of one file when they were read. */
 export interface ReadReport {
   readonly file: string;
   /** Records read. */
   rows: number;
-  /** Records that became pairs of texts. */
+  /** Rows that the records gave: a record can give several. */
   used: number;
   /** Whether reading ended here because all the pairs asked for were there; what follows is not read. */
   stoppedEarly: boolean;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { parquetWriteFile } from 'hyparquet-writer';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { DataFormat } from '../../src/data/formats.js';
+import type { DataFormat } from '../../src/data/formats/index.js';
 import { readPreferenceRows } from '../../src/data/read.js';
 import { DataError } from '../../src/errors.js';
 
@@ -51,6 +51,7 @@ describe('hh', () => {
     });
     expect(rows).toEqual([
       {
+        kind: 'pair',
         file: expect.any(String),
         row: 1,
         prompt: { kind: 'text', text: start },

@@ -43,7 +43,7 @@ const peer = JSON.parse(
 const roomy = { maxTokens: 1000, maxPromptTokens: 500, longPrompt: 'error' } as const;
 
 function encode(tokenizer: Tokenizer, prompt: PreferenceRow['prompt'], answer: string, policy = {}) {
-  const row = { file: 'f.jsonl', row: 1, prompt, chosen: answer, rejected: 'no' };
+  const row = { kind: 'pair' as const, file: 'f.jsonl', row: 1, prompt, chosen: answer, rejected: 'no' };
   const options = { policy: { ...roomy, ...policy }, augmentation: null };
   const [pair] = encodePairs([row], tokenizer, options).pairs;
   const { ends } = explainPair(row, tokenizer, options);

@@ -31,6 +31,7 @@ function options(
 }
 
 const textRow = (text: string, chosen = ' yes', rejected = ' no', row = 1): PreferenceRow => ({
+  kind: 'pair',
   file: 'f.jsonl',
   row,
   prompt: { kind: 'text', text },

@@ -25,6 +25,7 @@ beforeAll(async () => {
 });
 
 const row: PreferenceRow = {
+  kind: 'pair',
   file: 'f.jsonl',
   row: 3,
   prompt: { kind: 'text', text: 'Once upon a time' },

@@ -89,6 +89,7 @@ describe('configWarnings', () => {
 
 describe('rowWarnings', () => {
   const row = (number: number, chosen: string, rejected: string, file = 'a.jsonl'): PreferenceRow => ({
+    kind: 'pair',
     file,
     row: number,
     prompt: { kind: 'text', text: 'Name a colour. ' },
