@@ -55,6 +55,8 @@ for (const group of ['pre-tokenizers', 'normalizers', 'added-tokens', 'models'])
         const encoded = engine.encode(text);
         const got = [encoded.join(' '), decoded === null ? null : engine.decode(encoded, false)];
         if (got[0] !== expected[0] || got[1] !== expected[1]) differences.push({ text, got, expected });
+        // Words that it has seen come out of its memory.
+        expect(engine.encode(text)).toEqual(encoded);
       }
       expect(differences).toEqual([]);
     });

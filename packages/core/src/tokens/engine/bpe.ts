@@ -6,11 +6,8 @@
  */
 import { ModelError } from '../../errors.js';
 import { MergeQueue } from './merge-queue.js';
-import { type BpeSpec, IDS } from './schema.js';
-
-/** Pieces of up to this many code units are remembered: longer ones hardly come twice. */
-const CACHED_LENGTH = 64;
-const CACHE_ENTRIES = 1 << 16;
+import { PairTable } from './pair-table.js';
+import type { BpeSpec } from './schema.js';
 
 export interface Model {
   /** Token ids of one piece. @throws ModelError when a token is unknown and the model has none for that */
@@ -73,18 +70,10 @@ export function buildBpe(spec: BpeSpec, ids: ReadonlyMap<string, number>, file: 
     return word;
   };
 
-  const cache = new Map<string, readonly number[]>();
   return {
     encode(piece) {
-      const known = cache.get(piece);
-      if (known !== undefined) return known;
       const whole = spec.ignore_merges ? ids.get(piece) : undefined;
-      const encoded = whole === undefined ? mergeAll(characters(piece), merges) : [whole];
-      if (piece.length <= CACHED_LENGTH) {
-        if (cache.size >= CACHE_ENTRIES) cache.clear();
-        cache.set(piece, encoded);
-      }
-      return encoded;
+      return whole === undefined ? mergeAll(characters(piece), merges) : [whole];
     },
   };
 }
@@ -96,16 +85,13 @@ export const byteToken = (byte: number): string => `<0x${byte.toString(16).toUpp
 
 interface Merges {
   /** Place in the merge list by the two ids. */
-  readonly ranks: ReadonlyMap<number, number>;
+  readonly ranks: PairTable;
   /** The id that a merge gives, by place in the merge list. */
   readonly results: readonly number[];
 }
 
-/** Ids are below 2^26: two of them fit in a double. */
-const pairKey = (left: number, right: number): number => left * IDS + right;
-
 function readMerges(spec: BpeSpec, ids: ReadonlyMap<string, number>, prefix: string, file: string): Merges {
-  const ranks = new Map<number, number>();
+  const ranks = new PairTable(spec.merges.length);
   const results: number[] = [];
   for (const [index, merge] of spec.merges.entries()) {
     if (typeof merge === 'string' && merge.startsWith('#version')) continue;
@@ -123,7 +109,7 @@ function readMerges(spec: BpeSpec, ids: ReadonlyMap<string, number>, prefix: str
         },
       );
     }
-    ranks.set(pairKey(leftId, rightId), results.length);
+    ranks.set(leftId, rightId, results.length);
     results.push(result);
   }
   return { ranks, results };
@@ -135,14 +121,14 @@ function mergeAll(word: number[], { ranks, results }: Merges): number[] {
   const next = word.map((_, index) => index + 1);
   const previous = word.map((_, index) => index - 1);
   const end = word.length;
-  const rankAt = (index: number): number | undefined => {
+  const rankAt = (index: number): number => {
     const right = next[index]!;
-    return right === end ? undefined : ranks.get(pairKey(word[index]!, word[right]!));
+    return right === end ? -1 : ranks.get(word[index]!, word[right]!);
   };
   const queue = new MergeQueue();
   const offer = (index: number): void => {
     const rank = rankAt(index);
-    if (rank !== undefined) queue.push(rank, index);
+    if (rank !== -1) queue.push(rank, index);
   };
   for (let index = 0; index < end - 1; index++) offer(index);
   for (let best = queue.pop(); best !== undefined; best = queue.pop()) {

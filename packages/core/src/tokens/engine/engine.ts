@@ -11,6 +11,7 @@ import { buildNormalizer } from './normalizers.js';
 import { buildPreTokenizer } from './pre-tokenizers.js';
 import type { ModelSpec, PostProcessorSpec, TokenizerSpec } from './schema.js';
 import { buildUnigram } from './unigram.js';
+import { remembered } from './word-cache.js';
 import { buildWords } from './words.js';
 
 export interface Engine {
@@ -41,9 +42,9 @@ export function buildEngine(
   addedTokens: readonly AddedToken[],
   file: string,
 ): Engine {
-  const usual = buildSteps(spec, file);
-  const continuing = buildSteps(withoutPrefixSpace(spec), file);
   const model = buildModel(spec.model, vocabulary, file);
+  const usual = buildSteps(spec, model, file);
+  const continuing = buildSteps(withoutPrefixSpace(spec), model, file);
   const decoder = spec.decoder == null ? null : buildDecoder(spec.decoder, file);
   const normalized = addedTokens.filter(token => token.normalized);
   checkForms(normalized, usual.normalize, file);
@@ -79,8 +80,10 @@ export function buildEngine(
           for (const section of findNormalized(steps.normalize(outer.text))) {
             if (section.token !== null) add(section.token);
             else {
-              for (const piece of steps.preTokenize({ text: section.text, first })) {
-                for (const id of model.encode(piece.text)) ids.push(id);
+              const pieces: string[] = [];
+              steps.cut(section.text, first, pieces);
+              for (const piece of pieces) {
+                for (const id of steps.encodePiece(piece)) ids.push(id);
               }
             }
             first = false;
@@ -123,10 +126,12 @@ function checkForms(tokens: readonly AddedToken[], normalize: (text: string) => 
   }
 }
 
-function buildSteps({ normalizer, pre_tokenizer }: TokenizerSpec, file: string) {
+function buildSteps({ normalizer, pre_tokenizer }: TokenizerSpec, model: Model, file: string) {
+  const { cut, spell } = buildPreTokenizer(pre_tokenizer, file);
   return {
     normalize: buildNormalizer(normalizer, file),
-    preTokenize: buildPreTokenizer(pre_tokenizer, file),
+    cut,
+    encodePiece: remembered(piece => model.encode(spell(piece))),
   };
 }
 

@@ -47,28 +47,59 @@ export function compilePattern(spec: PatternSpec, file: string, field: string): 
 export function findRegExp(expression: RegExp): Finder {
   return text => {
     const found: Found[] = [];
-    let done = 0;
-    expression.lastIndex = 0;
-    for (let match = expression.exec(text); match !== null; match = expression.exec(text)) {
-      const end = match.index + match[0].length;
-      if (match[0] === '') expression.lastIndex += stepAt(text, end);
-      // An empty match right behind another one does not count.
-      if (match[0] === '' && match.index === done && done > 0) continue;
-      if (match.index > done) found.push({ text: text.slice(done, match.index), matches: false });
-      found.push({ text: match[0], matches: true });
-      done = end;
-    }
-    if (done < text.length) found.push({ text: text.slice(done), matches: false });
+    walk(expression, text, 0, (part, matches) => found.push({ text: part, matches }));
     return found;
   };
 }
 
+/** @param start behind the last match, or 0 */
+function walk(
+  expression: RegExp,
+  text: string,
+  start: number,
+  onPart: (part: string, matches: boolean) => void,
+): void {
+  let done = start;
+  expression.lastIndex = start;
+  for (let match = expression.exec(text); match !== null; match = expression.exec(text)) {
+    const end = match.index + match[0].length;
+    if (match[0] === '') expression.lastIndex += stepAt(text, end);
+    // An empty match right behind another one does not count.
+    if (match[0] === '' && match.index === done && done > 0) continue;
+    if (match.index > done) onPart(text.slice(done, match.index), false);
+    onPart(match[0], true);
+    done = end;
+  }
+  if (done < text.length) onPart(text.slice(done), false);
+}
+
 const stepAt = (text: string, index: number): number => ((text.codePointAt(index) ?? 0) > 0xffff ? 2 : 1);
 
-/** Every character of a class is a match of its own. */
-export function findCharacters(characters: RegExp): Finder {
-  return findRegExp(new RegExp(characters.source, 'gu'));
+/**
+ * Appends the matches of an expression with the flag g, and what stands between, without empty ones. Those that published
+ * models use match everywhere: asking only whether there is a match, and where it ends, takes half the time.
+ */
+export function isolator(expression: RegExp): (text: string, pieces: string[]) => void {
+  // What `oniguruma-to-es` emulates has an `exec` of its own.
+  const plain = Object.getPrototypeOf(expression) === RegExp.prototype;
+  const here = plain ? new RegExp(expression.source, expression.flags.replace('g', 'y')) : null;
+  return (text, pieces) => {
+    let start = 0;
+    while (here !== null && start < text.length) {
+      here.lastIndex = start;
+      if (!here.test(text) || here.lastIndex === start) break;
+      pieces.push(text.slice(start, here.lastIndex));
+      start = here.lastIndex;
+    }
+    if (start === text.length) return;
+    walk(expression, text, start, part => {
+      if (part !== '') pieces.push(part);
+    });
+  };
 }
+
+/** Matches every character of a class on its own. */
+export const everyOne = (characters: RegExp): RegExp => new RegExp(characters.source, 'gu');
 
 /** The pieces that are left of a text once its matches are removed, kept apart or joined to their neighbours. */
 export function splitText(found: readonly Found[], behavior: SplitBehavior, invert = false): string[] {

@@ -2,22 +2,29 @@
 import { BYTE_CHARACTERS } from './byte-level.js';
 import {
   compilePattern,
-  type Finder,
-  findCharacters,
+  everyOne,
+  type Found,
   findRegExp,
+  isolator,
   PUNCTUATION,
   splitText,
   WHITE_SPACE,
 } from './pattern.js';
 import type { PreTokenizerSpec, SplitBehavior } from './schema.js';
 
-/** A piece of a text, and whether it is the first of the whole text. */
-export interface Piece {
-  readonly text: string;
-  readonly first: boolean;
-}
+/**
+ * Cuts a text and appends its pieces, none of them empty.
+ *
+ * @param first whether the text begins the whole text
+ * @returns whether the first piece that was appended does
+ */
+type Cutter = (text: string, first: boolean, pieces: string[]) => boolean;
 
-export type PreTokenizer = (piece: Piece) => Piece[];
+export interface PreTokenizer {
+  readonly cut: Cutter;
+  /** What the model gets for a piece: it follows from the piece alone. */
+  readonly spell: (piece: string) => string;
+}
 
 /** @throws ModelError naming file and field when a pattern cannot be used */
 export function buildPreTokenizer(
@@ -25,39 +32,88 @@ export function buildPreTokenizer(
   file: string,
   field = 'pre_tokenizer',
 ): PreTokenizer {
-  if (spec === null || spec === undefined) return piece => [piece];
-  switch (spec.type) {
-    case 'Sequence': {
-      const steps = spec.pretokenizers.map((step, index) =>
+  if (spec === null || spec === undefined) return { cut: keep, spell: unchanged };
+  if (spec.type === 'Sequence') {
+    return inSequence(
+      spec.pretokenizers.map((step, index) =>
         buildPreTokenizer(step, file, `${field}.pretokenizers.${index}`),
-      );
-      return piece => steps.reduce((pieces, step) => pieces.flatMap(step), [piece]);
+      ),
+    );
+  }
+  if (spec.type === 'ByteLevel') return { cut: byteLevel(spec), spell: toByteCharacters };
+  return { cut: buildCutter(spec, file, field), spell: unchanged };
+}
+
+const unchanged = (piece: string): string => piece;
+
+const keep: Cutter = (text, first, pieces) => {
+  pieces.push(text);
+  return first;
+};
+
+/** Each step cuts the pieces that the last one left, as they are spelt then. */
+function inSequence(steps: readonly PreTokenizer[]): PreTokenizer {
+  const cutters: Cutter[] = [];
+  for (const [index, { cut, spell }] of steps.entries()) {
+    if (cut !== keep) cutters.push(cut);
+    if (spell !== unchanged && index < steps.length - 1) cutters.push(spelling(spell));
+  }
+  return {
+    cut: cutters.length === 1 ? cutters[0]! : through(cutters),
+    spell: steps.at(-1)?.spell ?? unchanged,
+  };
+}
+
+const spelling =
+  (spell: PreTokenizer['spell']): Cutter =>
+  (text, first, pieces) =>
+    keep(spell(text), first, pieces);
+
+function through(cutters: readonly Cutter[]): Cutter {
+  return (text, first, pieces) => {
+    let current = [text];
+    let begins = first;
+    for (const cut of cutters) {
+      const next: string[] = [];
+      let still = false;
+      for (const [index, piece] of current.entries()) {
+        const begun = cut(piece, begins && index === 0, next);
+        if (index === 0) still = begun;
+      }
+      current = next;
+      begins = still;
     }
-    case 'ByteLevel':
-      return byteLevel(spec);
+    for (const piece of current) pieces.push(piece);
+    return begins;
+  };
+}
+
+type CutterSpec = Exclude<PreTokenizerSpec, { type: 'Sequence' | 'ByteLevel' }>;
+
+function buildCutter(spec: CutterSpec, file: string, field: string): Cutter {
+  switch (spec.type) {
     case 'Metaspace':
       return metaspace(spec);
-    case 'Split': {
-      const expression = compilePattern(spec.pattern, file, `${field}.pattern`);
-      return splitter(findRegExp(expression), spec.behavior, spec.invert);
-    }
+    case 'Split':
+      return splitter(compilePattern(spec.pattern, file, `${field}.pattern`), spec.behavior, spec.invert);
     case 'Punctuation':
-      return splitter(findCharacters(PUNCTUATION), spec.behavior);
+      return splitter(everyOne(PUNCTUATION), spec.behavior);
     case 'Digits':
-      return splitter(findCharacters(/\p{N}/u), spec.individual_digits ? 'isolated' : 'contiguous');
+      return splitter(/\p{N}/gu, spec.individual_digits ? 'isolated' : 'contiguous');
     case 'CharDelimiterSplit':
-      return splitter(text => findExactly(text, spec.delimiter), 'removed');
+      return (text, first, pieces) =>
+        append(splitText(findExactly(text, spec.delimiter), 'removed'), first, pieces, text);
     case 'FixedLength':
-      return piece => cut(piece, [...chunks([...piece.text], spec.length)]);
+      return (text, first, pieces) => append(chunks([...text], spec.length), first, pieces);
     case 'Whitespace':
-      return splitter(findRegExp(WORDS_AND_SYMBOLS), 'removed', true);
+      return splitter(WORDS_AND_SYMBOLS, 'removed', true);
     case 'WhitespaceSplit':
-      return splitter(findCharacters(WHITE_SPACE), 'removed');
-    case 'BertPreTokenizer': {
-      const words = splitter(findCharacters(WHITE_SPACE), 'removed');
-      const symbols = splitter(findCharacters(PUNCTUATION), 'isolated');
-      return piece => words(piece).flatMap(symbols);
-    }
+      return splitter(everyOne(WHITE_SPACE), 'removed');
+    case 'BertPreTokenizer':
+      return through([
+        splitter(everyOne(WHITE_SPACE), 'removed'),
+        splitter(everyOne(PUNCTUATION), 'isolated'),
+      ]);
   }
 }
 
@@ -68,15 +124,10 @@ const WORDS_AND_SYMBOLS =
 const GPT2_WORDS =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
-function byteLevel(spec: Extract<PreTokenizerSpec, { type: 'ByteLevel' }>): PreTokenizer {
-  const split = spec.use_regex ? splitter(findRegExp(GPT2_WORDS), 'isolated') : (piece: Piece) => [piece];
-  return piece => {
-    const spaced = spec.add_prefix_space && !piece.text.startsWith(' ') ? ` ${piece.text}` : piece.text;
-    return split({ ...piece, text: spaced }).map(({ text, first }) => ({
-      text: toByteCharacters(text),
-      first,
-    }));
-  };
+function byteLevel(spec: Extract<PreTokenizerSpec, { type: 'ByteLevel' }>): Cutter {
+  const split = spec.use_regex ? splitter(GPT2_WORDS, 'isolated') : keep;
+  if (!spec.add_prefix_space) return split;
+  return (text, first, pieces) => split(text.startsWith(' ') ? text : ` ${text}`, first, pieces);
 }
 
 const encoder = new TextEncoder();
@@ -88,33 +139,43 @@ function toByteCharacters(text: string): string {
   return result;
 }
 
-function metaspace(spec: Extract<PreTokenizerSpec, { type: 'Metaspace' }>): PreTokenizer {
+function metaspace(spec: Extract<PreTokenizerSpec, { type: 'Metaspace' }>): Cutter {
   const { replacement, prepend_scheme: scheme } = spec;
-  return piece => {
-    const marked = piece.text.replaceAll(' ', replacement);
-    const prepends = scheme === 'always' || (scheme === 'first' && piece.first);
+  return (piece, first, pieces) => {
+    const marked = piece.replaceAll(' ', replacement);
+    const prepends = scheme === 'always' || (scheme === 'first' && first);
     const text = prepends && !marked.startsWith(replacement) ? replacement + marked : marked;
-    if (!spec.split) return [{ ...piece, text }];
-    return cut(piece, splitText(findExactly(text, replacement), 'mergedwithnext'));
+    if (!spec.split) return keep(text, first, pieces);
+    return append(splitText(findExactly(text, replacement), 'mergedwithnext'), first, pieces);
   };
 }
 
-function splitter(find: Finder, behavior: SplitBehavior, invert = false): PreTokenizer {
-  return piece => cut(piece, splitText(find(piece.text), behavior, invert), piece.text);
-}
-
-/** The pieces that a piece became, without empty ones. @param whole the text that they were cut from */
-function cut(piece: Piece, texts: readonly string[], whole?: string): Piece[] {
-  const pieces: Piece[] = [];
-  for (const text of texts) {
-    // What was removed before the first piece takes the beginning away from it.
-    const first = piece.first && pieces.length === 0 && (whole === undefined || whole.startsWith(text));
-    if (text !== '') pieces.push({ text, first });
+/** @param expression with the flag g */
+function splitter(expression: RegExp, behavior: SplitBehavior, invert = false): Cutter {
+  if (behavior === 'isolated') {
+    const isolate = isolator(expression);
+    return (text, first, pieces) => {
+      isolate(text, pieces);
+      return first;
+    };
   }
-  return pieces;
+  const find = findRegExp(expression);
+  return (text, first, pieces) => append(splitText(find(text), behavior, invert), first, pieces, text);
 }
 
-function findExactly(text: string, delimiter: string): { text: string; matches: boolean }[] {
+/** Appends the pieces that a text became, without empty ones. @param whole the text that they were cut from */
+function append(texts: Iterable<string>, first: boolean, pieces: string[], whole?: string): boolean {
+  let begins: boolean | null = null;
+  for (const text of texts) {
+    if (text === '') continue;
+    // What was removed before the first piece takes the beginning away from it.
+    begins ??= first && (whole === undefined || whole.startsWith(text));
+    pieces.push(text);
+  }
+  return begins ?? false;
+}
+
+function findExactly(text: string, delimiter: string): Found[] {
   return text
     .split(delimiter)
     .flatMap((between, index) => [

@@ -91,7 +91,7 @@ const decoderSchema = z.discriminatedUnion('type', [
 ]);
 export type DecoderSpec = z.infer<typeof decoderSchema>;
 
-/** Ids are below this: hundreds of times the largest vocabulary there is, and two of them fit in a double. */
+/** Ids are below this: hundreds of times the largest vocabulary there is. */
 export const IDS = 2 ** 26;
 const tokenId = z
   .int()
