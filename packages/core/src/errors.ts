@@ -15,6 +15,8 @@ export interface ErrorDetails {
   field?: string;
   /** What to do about it: one sentence. */
   hint?: string;
+  /** Where several things are wrong, each of them. */
+  mistakes?: readonly SralignError[];
   cause?: unknown;
 }
 

@@ -25,6 +25,7 @@ interface JsonSchema {
   readonly items?: JsonSchema;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly default?: unknown;
+  readonly minLength?: number;
   readonly description?: string;
   readonly trl?: readonly string[];
 }
@@ -54,4 +55,15 @@ function typeName(schema: JsonSchema): string {
   if (schema.enum !== undefined) return schema.enum.join(' | ');
   if (schema.items !== undefined) return `list of ${typeName(schema.items)}`;
   return schema.type === undefined ? 'any' : [schema.type].flat().join(' | ');
+}
+
+/** Whether an empty text is a value of a key: not of one that names a file. */
+export function isTextThatMayBeEmpty(path: string): boolean {
+  let schema: JsonSchema | undefined = configJsonSchema() as JsonSchema;
+  for (const name of path.split('.')) schema = schema?.properties?.[name];
+  const alternatives = schema?.anyOf ?? (schema === undefined ? [] : [schema]);
+  return alternatives.some(
+    ({ type, enum: words, minLength = 0 }) =>
+      [type].flat().includes('string') && words === undefined && minLength === 0,
+  );
 }

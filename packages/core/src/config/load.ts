@@ -1,15 +1,10 @@
 /** A configuration from a YAML file, with `--set` on top, checked; and back to YAML. */
 import { type Document, isMap, isPair, isScalar, stringify } from 'yaml';
-import type { z } from 'zod';
-import { ConfigError, type ErrorDetails, shown } from '../errors.js';
-import { type Config, configSchema, findConflict } from './schema.js';
-import { nearestOf, suggestKey } from './suggest.js';
+import { ConfigError, shown } from '../errors.js';
+import { isTextThatMayBeEmpty } from './describe.js';
+import { allOf, expectation, type Locate, mistakesOf, type Path } from './mistakes.js';
+import { type Config, configSchema, findConflicts } from './schema.js';
 import { isMapping, parseYaml, readYamlFile, shortened } from './yaml.js';
-
-type Path = readonly string[];
-
-/** Says where the value of a key was written. */
-type Locate = (path: Path) => ErrorDetails;
 
 /**
  * Checks a configuration given as a value and fills in the defaults.
@@ -29,6 +24,7 @@ export function parseConfig(value: unknown, file?: string): Config {
  */
 export async function loadConfig(file: string, overrides: readonly string[] = []): Promise<Config> {
   const source = await readYamlFile(file);
+  refuseRecords(source, file);
   const yaml = parseYaml(source, { file }, true);
   const { document, position } = yaml;
   if (!isMapping(yaml)) {
@@ -37,7 +33,16 @@ export async function loadConfig(file: string, overrides: readonly string[] = []
 
   const config = yaml.value as Record<string, unknown>;
   const flags = new Map<string, string>();
-  for (const override of overrides) flags.set(applyOverride(config, override), override);
+  const wrongFlags: ConfigError[] = [];
+  for (const override of overrides) {
+    try {
+      flags.set(applyOverride(config, override), override);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      wrongFlags.push(error);
+    }
+  }
+  if (wrongFlags.length > 0) throw allOf(wrongFlags);
   return check(config, path => {
     for (let length = path.length; length > 0; length--) {
       const flag = flags.get(path.slice(0, length).join('.'));
@@ -52,6 +57,31 @@ export async function loadConfig(file: string, overrides: readonly string[] = []
   });
 }
 
+/** Data given as a configuration would be told of YAML. */
+function refuseRecords(source: string, file: string): void {
+  const [line = ''] = source.trimStart().split('\n', 1);
+  const keys = /\.(csv|tsv)$/i.test(file) ? line.split(/[,\t]/) : keysOfRecord(line);
+  if (keys === null || keys.some(key => Object.hasOwn(configSchema.shape, key))) return;
+  throw new ConfigError(
+    `These are records of data (${shown(keys.map(key => key.trim()))}), not a configuration.`,
+    {
+      file,
+      hint: 'Name the file in data.train of a configuration; `sralign init` writes one.',
+    },
+  );
+}
+
+/** The keys of a line of JSON lines, or of a JSON array of records; null for what is neither. */
+function keysOfRecord(line: string): string[] | null {
+  const start = line.replace(/^\[\s*(?=\{)/, '').replace(/[\],\s]*$/, '');
+  if (!start.startsWith('{')) return null;
+  try {
+    return Object.keys(JSON.parse(start));
+  } catch {
+    return null;
+  }
+}
+
 /** YAML of a complete configuration; reading it gives the same configuration. */
 export function stringifyConfig(config: Config): string {
   const header = '# The configuration of a run of sralign, with every default filled in.\n';
@@ -59,55 +89,18 @@ export function stringifyConfig(config: Config): string {
 }
 
 function check(value: unknown, locate: Locate): Config {
-  const result = configSchema.safeParse(value, { reportInput: true });
-  if (!result.success) throw toConfigError(result.error.issues, locate);
-  const conflict = findConflict(result.data);
-  if (conflict !== null) {
-    throw new ConfigError(conflict.message, { ...locate(conflict.path), hint: conflict.hint });
-  }
+  const result = configSchema.safeParse(value, { reportInput: true, error: expectation });
+  if (!result.success) throw mistakesOf(result.error.issues, locate);
+  const conflicts = findConflicts(result.data).map(
+    ({ path, message, hint }) => new ConfigError(message, { ...locate(path), hint }),
+  );
+  if (conflicts.length > 0) throw allOf(conflicts);
   return result.data;
-}
-
-/** The first issue, unknown keys before others: a misspelt key is often why another one is missing. */
-function toConfigError(issues: readonly z.core.$ZodIssue[], locate: Locate): ConfigError {
-  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
-  const path = issue.path.map(String);
-  if (issue.code === 'unrecognized_keys') {
-    const unknown = issue.keys[0]!;
-    return new ConfigError('Unknown key.', {
-      ...locate([...path, unknown]),
-      hint: suggestKey(path, unknown),
-    });
-  }
-  if (issue.input === undefined) return new ConfigError('This key is required.', locate(path));
-  const found = `found ${shown(issue.input)}`;
-  if (issue.code === 'invalid_value') {
-    const allowed = issue.values.map(String);
-    const nearest = typeof issue.input === 'string' ? nearestOf(issue.input, allowed) : null;
-    return new ConfigError(`Expected one of ${allowed.join(', ')}, ${found}.`, {
-      ...locate(path),
-      ...(nearest === null ? {} : { hint: `Did you mean "${nearest}"?` }),
-    });
-  }
-  const expected =
-    issue.code === 'invalid_union' ? 'Expected a file or a list of files' : expectation(issue.message);
-  return new ConfigError(`${expected}, ${found}.`, locate(path));
-}
-
-/** zod's message without its opening and what was received. */
-function expectation(message: string): string {
-  return message
-    .replace(/^(Invalid input|Too small|Too big): /, '')
-    .replace(/, received .*$/, '')
-    .replace('expected object', 'expected a mapping of keys to values')
-    .replace(/ to be ([<>])/, ' $1')
-    .replace(/ to have >=1 characters$/, ' that is not empty')
-    .replace(/^e/, 'E');
 }
 
 const flagText = (override: string): string => `--set ${shortened(override)}`;
 
-/** Sets `path.of.key` in `config` and returns the path. */
+/** Sets `path.of.key` in `config` and returns the path. Nothing behind `=` is an empty text where that is a value, else null. */
 function applyOverride(config: Record<string, unknown>, override: string): string {
   const file = flagText(override);
   const separator = override.indexOf('=');
@@ -123,7 +116,10 @@ function applyOverride(config: Record<string, unknown>, override: string): strin
     setOwn(section, name, next);
     section = next as Record<string, unknown>;
   }
-  setOwn(section, names.at(-1)!, parseYaml(override.slice(separator + 1), { file }, false).value ?? null);
+  const source = override.slice(separator + 1);
+  const value =
+    source === '' && isTextThatMayBeEmpty(path) ? '' : (parseYaml(source, { file }, false).value ?? null);
+  setOwn(section, names.at(-1)!, value);
   return path;
 }
 

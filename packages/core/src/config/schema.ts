@@ -138,14 +138,13 @@ const trainingSchema = z.strictObject({
   batchPairs: key(
     count().default(64),
     'Pairs per optimizer step, over all ranks.',
-    'per_device_train_batch_size',
     'train_batch_size',
     'batch_size',
   ),
   microbatchPairs: key(
     count().nullable().default(null),
     'Pairs per forward and backward pass of a rank; divides batchPairs; null: batchPairs over the number of ranks. Lowers memory, not results.',
-    'gradient_accumulation_steps',
+    'per_device_train_batch_size',
   ),
   activationCheckpointing: key(
     z.boolean().default(false),
@@ -326,71 +325,72 @@ export interface Conflict {
   readonly hint: string;
 }
 
-/** What no single key can check. Returns the first disagreement, or null. */
-export function findConflict(config: Config): Conflict | null {
+/** What no single key can check. */
+export function findConflicts(config: Config): Conflict[] {
   const { method, data, tokens, augmentation, loss, training, evaluation, checkpoint, output } = config;
+  const conflicts: Conflict[] = [];
   if (tokens.maxPromptTokens >= tokens.maxTokens) {
-    return {
+    conflicts.push({
       path: ['tokens', 'maxPromptTokens'],
       message: `${tokens.maxPromptTokens} leaves no room for a response: tokens.maxTokens is ${tokens.maxTokens}.`,
       hint: 'Make it smaller than tokens.maxTokens.',
-    };
+    });
   }
   if (augmentation.placement === 'last-user-turn' && (data.format === 'hh' || data.format === 'preference')) {
-    return {
+    conflicts.push({
       path: ['augmentation', 'placement'],
       message: `The placement last-user-turn needs chat data, but data.format ${data.format} holds plain text.`,
       hint: 'Use "prompt", or leave it out.',
-    };
+    });
   }
   if (loss.labelSmoothing > 0 && method !== 'dpo' && method !== 'sr-dpo') {
-    return {
+    conflicts.push({
       path: ['loss', 'labelSmoothing'],
       message: `Label smoothing is defined for dpo and sr-dpo, not for ${method}.`,
       hint: 'Set it to 0.',
-    };
+    });
   }
   if (training.microbatchPairs !== null && training.batchPairs % training.microbatchPairs !== 0) {
-    return {
+    conflicts.push({
       path: ['training', 'microbatchPairs'],
       message: `${training.microbatchPairs} does not divide training.batchPairs, which is ${training.batchPairs}.`,
       hint: 'Every optimizer step is made of equal microbatches.',
-    };
+    });
   }
   if (evaluation.everySteps !== null && data.eval.length === 0) {
-    return {
+    conflicts.push({
       path: ['evaluation', 'everySteps'],
       message: 'There is nothing to evaluate on: data.eval is empty.',
       hint: 'Name files in data.eval, or set it to null.',
-    };
+    });
   }
   if (evaluation.patience !== null && checkpoint.keepBest === null) {
-    return {
+    conflicts.push({
       path: ['evaluation', 'patience'],
       message: 'Nothing says which evaluation is better: checkpoint.keepBest is null.',
       hint: 'Set checkpoint.keepBest to eval_loss or eval_rewards/accuracies, or this to null.',
-    };
+    });
   }
   if (output.model === 'best' && checkpoint.keepBest === null) {
-    return {
+    conflicts.push({
       path: ['output', 'model'],
       message: 'No best checkpoint is kept: checkpoint.keepBest is null.',
       hint: 'Set checkpoint.keepBest to eval_loss or eval_rewards/accuracies, or use "last".',
-    };
+    });
   }
   if (checkpoint.keepBest !== null && evaluation.everySteps === null) {
-    return {
+    conflicts.push({
       path: ['checkpoint', 'keepBest'],
       message: 'There is nothing to choose from: evaluation.everySteps is null.',
       hint: 'Set evaluation.everySteps, and data.eval, or leave this out.',
-    };
+    });
   }
   if (checkpoint.keepBest === 'eval_rewards/accuracies' && method === 'sft') {
-    return {
+    conflicts.push({
       path: ['checkpoint', 'keepBest'],
       message: 'sft has no accuracies: it does not look at the rejected answers.',
       hint: 'Use eval_loss.',
-    };
+    });
   }
-  return null;
+  return conflicts;
 }

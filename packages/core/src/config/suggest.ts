@@ -2,15 +2,62 @@
 import { distance } from 'fastest-levenshtein';
 import { describeConfig } from './describe.js';
 
+/** Settings of others that are none here: what does their work. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  per_device_train_batch_size:
+    'Here "training.microbatchPairs" is what one device computes at once, and "training.batchPairs" what all of them ' +
+    'compute for one optimizer step.',
+  gradient_accumulation_steps:
+    'Here it follows from "training.batchPairs", the pairs of an optimizer step: per_device_train_batch_size x ' +
+    'gradient_accumulation_steps x devices. "training.microbatchPairs" is what one device computes at once.',
+  warmup_ratio: 'Here "schedule.warmupSteps" counts the steps of the warm-up.',
+};
+
+/** What TRL's DPOTrainer, CPOTrainer and KTOTrainer call `loss_type`, and what of it there is here. */
+const LOSS_TYPES: Readonly<Record<string, string>> = {
+  sigmoid: 'dpo',
+  ipo: 'ipo',
+  robust: 'dpo, with loss.labelSmoothing',
+  cdpo: 'dpo, with loss.labelSmoothing',
+  ...Object.fromEntries(
+    [
+      ...['hinge', 'exo_pair', 'nca_pair', 'bco_pair', 'sppo_hard', 'aot', 'aot_unpaired', 'aot_pair'],
+      ...['apo_zero', 'apo_zero_unpaired', 'apo_down', 'discopop', 'sigmoid_norm', 'simpo', 'alphapo'],
+      ...['kto', 'bco', 'orpo', 'cpo', 'rloo', 'grpo', 'ppo'],
+    ].map(name => [name, '']),
+  ),
+};
+
+/** A sentence about a value that has another name here, or is not there; null for any other. */
+export function hintForValue(path: string, value: string): string | null {
+  if (path !== 'method') return null;
+  const name = value.toLowerCase().replaceAll('-', '_');
+  if (!Object.hasOwn(LOSS_TYPES, name)) return null;
+  const here = LOSS_TYPES[name];
+  return here === '' ? `sralign does not have ${value}.` : `Here it is ${here}.`;
+}
+
+export interface KeySuggestion {
+  /** The key that was meant; null where none is near. */
+  readonly path: string | null;
+  /** One sentence or two. */
+  readonly hint: string;
+}
+
 /**
- * One sentence about an unknown key: its name here when it is TRL's name of a setting, else the nearest key.
+ * About an unknown key: its name here when it is TRL's name of a setting, else the nearest key.
  *
  * @param section path of the mapping that holds the key
  */
-export function suggestKey(section: readonly string[], key: string): string {
+export function suggestKey(section: readonly string[], key: string): KeySuggestion {
+  const elsewhere = Object.keys(ELSEWHERE).find(name => normalize(name) === normalize(key));
+  if (elsewhere !== undefined) return { path: null, hint: ELSEWHERE[elsewhere]! };
   const keys = describeConfig();
-  const twin = keys.find(({ trl }) => trl.some(name => normalize(name) === normalize(key)));
-  if (twin !== undefined && twin.path !== [...section, key].join('.')) return `Here it is "${twin.path}".`;
+  const names = [key, [...section, key].join('_')].map(normalize);
+  const twin = keys.find(({ trl }) => trl.some(name => names.includes(normalize(name))));
+  if (twin !== undefined && twin.path !== [...section, key].join('.')) {
+    return { path: twin.path, hint: `Here it is "${twin.path}"${allowedFor(twin)}.` };
+  }
 
   const prefix = section.map(part => `${part}.`).join('');
   const siblings = [
@@ -28,9 +75,14 @@ export function suggestKey(section: readonly string[], key: string): string {
     key,
     candidates.map(({ name }) => name),
   );
-  if (nearest === null) return `Known keys here: ${siblings.join(', ')}.`;
-  return `Did you mean "${candidates.find(({ name }) => name === nearest)!.path}"?`;
+  if (nearest === null) return { path: null, hint: `Known keys here: ${siblings.join(', ')}.` };
+  const { path } = candidates.find(({ name }) => name === nearest)!;
+  return { path, hint: `Did you mean "${path}"?` };
 }
+
+/** Its words, for the key whose values others call otherwise. */
+const allowedFor = ({ path, type }: { path: string; type: string }): string =>
+  path === 'method' ? `: one of ${type.replaceAll(' | ', ', ')}` : '';
 
 /** The word nearest to `word`, the first of equals; null when none is near. */
 export function nearestOf(word: string, candidates: readonly string[]): string | null {

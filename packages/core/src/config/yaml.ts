@@ -24,7 +24,12 @@ export interface YamlText {
 
 /** Reads a file as text. @throws ConfigError when that cannot be a configuration: too large, or not UTF-8 */
 export async function readYamlFile(file: string): Promise<string> {
-  const bytes = await readAtMost(file, MAX_BYTES + 1).catch((cause: Error) => {
+  const bytes = await readAtMost(file, MAX_BYTES + 1).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'EISDIR') {
+      const hint =
+        'Give a YAML file. That of a run is config.yaml in its folder; `sralign init` writes one for a model.';
+      throw new ConfigError('This is a folder, not a configuration.', { file, hint });
+    }
     throw new ConfigError(`The configuration cannot be read (${cause.message}).`, { file, cause });
   });
   if (bytes.length > MAX_BYTES) {

@@ -120,6 +120,10 @@ describe('wrong values', () => {
       { method: 'srdpo' },
       'Expected one of sft, dpo, ipo, sr-dpo, sr-ipo, found "srdpo". Did you mean "sr-dpo"?',
     ],
+    [{ method: 'sigmoid' }, 'found "sigmoid". Here it is dpo.'],
+    [{ method: 'robust' }, 'found "robust". Here it is dpo, with loss.labelSmoothing.'],
+    [{ method: 'simpo' }, 'found "simpo". sralign does not have simpo.'],
+    [{ 'checkpoint.keepLast': 'some' }, 'Expected number, or one of all, found "some".'],
     [{ 'output.folder': undefined }, 'field "output.folder": This key is required.'],
     [{ logging: null }, 'field "logging": Expected a mapping of keys to values, found null.'],
   ])('%j', (changes, message) => {
@@ -135,19 +139,86 @@ describe('unknown keys', () => {
   it.each([
     [{ 'loss.bta': 1 }, 'field "loss.bta": Unknown key. Did you mean "loss.beta"?'],
     [{ learning_rate: 1e-6 }, 'Here it is "optimizer.learningRate".'],
-    [{ 'training.per_device_train_batch_size': 8 }, 'Here it is "training.batchPairs".'],
+    [{ train_batch_size: 8 }, 'Here it is "training.batchPairs".'],
     [{ output_dir: 'x' }, 'Here it is "output.folder".'],
     [{ 'training.batch_pairs': 8 }, 'Did you mean "training.batchPairs"?'],
     [{ learningRate: 1e-6 }, 'Here it is "optimizer.learningRate".'],
     [{ trainning: {} }, 'Did you mean "training"?'],
     [{ 'sft.zzzzzzzzzz': 1 }, 'Known keys here: reduction.'],
+    [
+      { 'training.per_device_train_batch_size': 8 },
+      'Here "training.microbatchPairs" is what one device computes at once, and "training.batchPairs" what all',
+    ],
+    [
+      { gradient_accumulation_steps: 4 },
+      'Here it follows from "training.batchPairs", the pairs of an optimizer step: per_device_train_batch_size x ' +
+        'gradient_accumulation_steps x devices.',
+    ],
+    [{ 'schedule.warmup_ratio': 0.1 }, 'Here "schedule.warmupSteps" counts the steps of the warm-up.'],
+    [{ 'loss.type': 'simpo' }, 'Unknown key. Here it is "method": one of sft, dpo, ipo, sr-dpo, sr-ipo.'],
+    [{ loss_type: 'sigmoid' }, 'Unknown key. Here it is "method": one of sft, dpo, ipo, sr-dpo, sr-ipo.'],
   ])('%j', (changes, message) => {
     expect(messageOf(changes)).toContain(message);
   });
 
   it('are named before what they leave missing', () => {
     const { output: _, ...rest } = minimal;
-    expect(() => parseConfig({ ...rest, ouput: { folder: 'run' } })).toThrow('Did you mean "output"?');
+    expect(() => parseConfig({ ...rest, ouput: { folder: 'run' } })).toThrow(
+      /^field "ouput": Unknown key\. Did you mean "output"\?$/,
+    );
+  });
+});
+
+describe('several mistakes', () => {
+  const several = { 'loss.beta': -1, 'loss.bta': 1, 'tokens.maxTokens': 'many', 'model.path': undefined };
+
+  it('are all named, and each is kept', () => {
+    const lines = messageOf(several).split('\n');
+    expect(lines).toEqual([
+      'There are 4 mistakes in the configuration:',
+      '  c.yaml, field "loss.bta": Unknown key. Did you mean "loss.beta"?',
+      '  c.yaml, field "model.path": This key is required.',
+      '  c.yaml, field "tokens.maxTokens": Expected number, found "many".',
+      '  c.yaml, field "loss.beta": Expected number >0, found -1.',
+    ]);
+  });
+
+  it('are kept one by one for programs', () => {
+    const value = { ...minimal, loss: { beta: -1, lambda: -1 } };
+    const error = (() => {
+      try {
+        return parseConfig(value, 'c.yaml');
+      } catch (error) {
+        return error as ConfigError;
+      }
+    })() as ConfigError;
+    expect(error.details.mistakes?.map(({ details }) => details.field)).toEqual(['loss.beta', 'loss.lambda']);
+  });
+
+  it('are ten, and a count of the others', () => {
+    const unknown = Object.fromEntries(Array.from({ length: 14 }, (_, i) => [`unknown${i}`, 1]));
+    expect(messageOf(unknown)).toMatch(/^There are 14 mistakes.* {2}and 4 more$/s);
+  });
+
+  it('of keys that disagree are all named', () => {
+    const message = messageOf({ 'tokens.maxPromptTokens': 512, 'evaluation.everySteps': 10 });
+    expect(message).toContain('There are 2 mistakes');
+    expect(message).toContain('512 leaves no room');
+    expect(message).toContain('data.eval is empty');
+  });
+
+  it('of --set are all named', async () => {
+    const file = await writeConfig(MINIMAL_YAML);
+    await expect(loadConfig(file, ['loss.beta', 'method.x=1'])).rejects.toThrow(
+      /There are 2 mistakes.*--set loss\.beta: Expected path.*--set method\.x=1: "method" is a value/s,
+    );
+  });
+
+  it('have their lines in the file', async () => {
+    const file = await writeConfig(`${MINIMAL_YAML}loss:\n  beta: 0\n  lambda: x\n`);
+    await expect(loadConfig(file)).rejects.toThrow(
+      `  ${file}:10:3, field "loss.beta": Expected number >0, found 0.\n  ${file}:11:3, field "loss.lambda": `,
+    );
   });
 });
 
@@ -199,6 +270,18 @@ describe('loadConfig', () => {
     expect(config.training.maxSteps).toBeNull();
     expect(config.optimizer.learningRate).toBe(1e-6);
     expect(config.augmentation.prompt).toBe('a: b');
+  });
+
+  it('takes nothing behind = for an empty text, where a text may be empty', async () => {
+    const config = await loadConfig(await writeConfig(MINIMAL_YAML), [
+      'augmentation.prompt=',
+      'augmentation.separator=',
+      'model.tokenizer=',
+      'training.maxSteps=',
+    ]);
+    expect(config.augmentation).toMatchObject({ prompt: '', separator: '' });
+    expect(config.model.tokenizer).toBeNull();
+    expect(config.training.maxSteps).toBeNull();
   });
 
   it.each([

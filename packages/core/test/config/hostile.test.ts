@@ -6,6 +6,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { ConfigError } from '../../src/errors.js';
 
+const RECORDS = 'These are records of data (["prompt"]), not a configuration. Name the file in data.train';
+
 const VALID = `method: sr-dpo
 model: { path: model }
 data: { format: hh, train: train.jsonl }
@@ -106,10 +108,38 @@ describe('files that are no configuration', () => {
       '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'.repeat(50_000),
       'larger than 1 MiB',
     ],
-    ['JSON lines', '{"prompt": "a"}\n{"prompt": "b"}\n', 'This is not valid YAML'],
-    ['one JSON line', '{"prompt": "a"}\n', 'field "prompt": Unknown key.'],
+    ['JSON lines', '{"prompt": "a"}\n{"prompt": "b"}\n', RECORDS],
+    ['one JSON line', '{"prompt": "a"}\n', RECORDS],
+    ['a JSON array', '[{"prompt": "a"},\n{"prompt": "b"}]', RECORDS],
+    ['a JSON array on one line', '[{"prompt": "a"}]\n', RECORDS],
   ])('%s', async (_, content, message) => {
     expect(await errorOf(content)).toContain(message);
+  });
+
+  it('a table', async () => {
+    const file = join(await mkdtemp(join(tmpdir(), 'sralign-config-')), 'pairs.csv');
+    await writeFile(file, 'prompt,chosen,rejected\na,b,c\n');
+    await expect(loadConfig(file)).rejects.toThrow(
+      `${file}: These are records of data (["prompt","chosen","rejected"]), not a configuration. Name the file in data.train`,
+    );
+  });
+
+  it('a folder', async () => {
+    await expect(loadConfig(tmpdir())).rejects.toThrow(
+      'This is a folder, not a configuration. Give a YAML file. That of a run is config.yaml in its folder;',
+    );
+  });
+
+  it('but a configuration may be written as JSON', async () => {
+    const file = join(await mkdtemp(join(tmpdir(), 'sralign-config-')), 'run.json');
+    const value = {
+      method: 'dpo',
+      model: { path: 'm' },
+      data: { format: 'hh', train: 't' },
+      output: { folder: 'r' },
+    };
+    await writeFile(file, JSON.stringify(value));
+    expect((await loadConfig(file)).method).toBe('dpo');
   });
 
   it('a device that never ends', async () => {

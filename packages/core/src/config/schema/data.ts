@@ -3,7 +3,10 @@ import { z } from 'zod';
 import { expandHome } from '../env.js';
 import { count, key, text } from './keys.js';
 
-const files = () => z.union([text(), z.array(text())]).transform(value => [value].flat().map(expandHome));
+const files = () =>
+  z
+    .union([text(), z.array(text())], 'Expected a file or a list of files')
+    .transform(value => [value].flat().map(expandHome));
 
 export const dataSchema = z.strictObject({
   format: key(
