@@ -1,6 +1,7 @@
-/** Records of JSON files: one a line (.jsonl) or one array (.json), plain or gzipped. */
+/** Records of JSON files: one a line (.jsonl), or an array or objects in a row (.json). */
+import { DataError } from '../errors.js';
 import { MAX_RECORD_BYTES, readBytes, tooLong } from './bytes.js';
-import { ArraySplitter } from './json-array.js';
+import { JsonSplitter } from './json-splitter.js';
 import { hasMark, isBlank, MARK, parseRecord } from './json-text.js';
 
 /** One record of a file, with its 1-based line (JSON lines) or index (JSON arrays, Parquet). */
@@ -47,16 +48,48 @@ export async function* readJsonLines(file: string): AsyncGenerator<SourceRecord>
 }
 
 /**
- * Streams the records of a JSON file that holds one array; memory stays at a record.
+ * Streams the records of a JSON file: the elements of an array; objects in a row, as many people name JSON lines so; or the
+ * elements of the array that a single object holds under a name such as `data`. Memory stays at a record.
  *
- * @throws DataError naming the record, or the file when it is not a JSON array
+ * @throws DataError naming the record, or the file when it holds none of these
  */
-export async function* readJsonArray(file: string): AsyncGenerator<SourceRecord> {
-  const splitter = new ArraySplitter(file);
+export async function* readJson(file: string): AsyncGenerator<SourceRecord> {
+  const splitter = new JsonSplitter(file);
+  // Whether an object is the whole file, and so not a record, is known behind it.
+  let first: SourceRecord | null = null;
   for await (const chunk of readBytes(file)) {
     for (const { row, bytes } of splitter.push(chunk)) {
-      yield { row, value: parseRecord(bytes, file, row) };
+      const record = { row, value: parseRecord(bytes, file, row) };
+      if (first !== null) yield first;
+      first = null;
+      if (row === 1 && !splitter.inArray) first = record;
+      else yield record;
     }
   }
   splitter.end();
+  if (first !== null) yield* wrappedRecords(first, file);
+}
+
+/** Under these an object holds its records, in the files of people who keep facts about them beside them. */
+const WRAPPERS: readonly string[] = [
+  ...['data', 'rows', 'records', 'examples', 'instances'],
+  ...['train', 'test', 'validation', 'eval'],
+];
+
+function* wrappedRecords(only: SourceRecord, file: string): Generator<SourceRecord> {
+  const lists = Object.entries(only.value as object).filter(
+    ([key, value]) => WRAPPERS.includes(key) && Array.isArray(value),
+  ) as [string, unknown[]][];
+  if (lists.length > 1) {
+    throw new DataError(
+      `The object holds several lists of records: ${lists.map(([key]) => key).join(', ')}.`,
+      {
+        file,
+        hint: `Write each into a file of its own: \`jq .${lists[0]![0]} ${file} > ${lists[0]![0]}.json\`.`,
+      },
+    );
+  }
+  const [list] = lists;
+  if (list === undefined) yield only;
+  else for (const [index, value] of list[1].entries()) yield { row: index + 1, value };
 }

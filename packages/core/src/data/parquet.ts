@@ -12,7 +12,7 @@ import { flatten } from 'hyparquet/src/utils.js';
 import { runWithin } from '../bounded.js';
 import { DataError } from '../errors.js';
 import { reportProgress } from '../progress.js';
-import { openData } from './bytes.js';
+import { openUncompressed } from './bytes.js';
 import { notUtf8, parseRecord } from './json-text.js';
 import type { SourceRecord } from './jsonl.js';
 import { checkGroup, checkPages, type LeafChunk, leafChunks } from './parquet-claims.js';
@@ -26,7 +26,7 @@ const LIMIT_MS = 5000;
  * @throws DataError when the file cannot be read or is damaged; with row and field for a text that is not UTF-8
  */
 export async function* readParquet(file: string, columns: readonly string[]): AsyncGenerator<SourceRecord> {
-  const { handle, bytes: fileBytes } = await openData(file);
+  const { handle, bytes: fileBytes } = await openUncompressed(file);
   try {
     const metadata = await attempt(file, () => readMetadata(handle, fileBytes));
     const schema = await attempt(file, () => parquetSchema(metadata));

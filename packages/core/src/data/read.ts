@@ -1,8 +1,7 @@
 /** Rows from files of any supported kind. */
 import { DataError } from '../errors.js';
 import { type DataFormat, FORMATS, parseRecord } from './formats/index.js';
-import { readJsonArray, readJsonLines, type SourceRecord } from './jsonl.js';
-import { readParquet } from './parquet.js';
+import { readRecords } from './records.js';
 import type { EqualAnswers, PreferenceRow, ReadReport, Row } from './rows.js';
 
 const REPORTED_EXAMPLES = 5;
@@ -39,7 +38,7 @@ export function streamRows(
     for (const file of files) {
       const report = reports.get(file) ?? newReport(file);
       reports.set(file, report);
-      for await (const { row, value } of openRecords(file, FORMATS[format].fields)) {
+      for await (const { row, value } of readRecords(file, FORMATS[format].fields)) {
         report.rows++;
         const parsed = parseRecord(FORMATS[format], value, { file, row }, { equalAnswers });
         if ('skipped' in parsed) countSkipped(report, row, parsed.skipped);
@@ -93,16 +92,6 @@ const newReport = (file: string): ReadReport => ({
   skipped: {},
   examples: [],
 });
-
-function openRecords(file: string, fields: readonly string[]): AsyncIterable<SourceRecord> {
-  if (/\.jsonl(\.gz)?$/.test(file)) return readJsonLines(file);
-  if (/\.json(\.gz)?$/.test(file)) return readJsonArray(file);
-  if (file.endsWith('.parquet')) return readParquet(file, fields);
-  throw new DataError('The kind of file is not known by its extension.', {
-    file,
-    hint: 'Supported: .jsonl, .jsonl.gz, .json, .json.gz, .parquet.',
-  });
-}
 
 function emptyError({ file, rows, skipped }: ReadReport): DataError {
   if (rows === 0) return new DataError('The file holds no record.', { file });

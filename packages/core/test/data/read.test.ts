@@ -347,9 +347,9 @@ describe('damaged and wrong files', () => {
     ['no.parquet', Buffer.from('not parquet at all'), 'The Parquet file cannot be read'],
     ['bad.jsonl', Buffer.from(`${jsonl([pair])}{"prompt":\n`), 'bad.jsonl:2: This is not valid JSON'],
     ['bad.json', Buffer.from('[{]'), 'This is not valid JSON'],
-    ['object.json', Buffer.from('{}'), 'Expected a JSON array'],
+    ['text.json', Buffer.from('"{}"'), 'Expected a JSON array'],
     ['empty.jsonl', Buffer.from('\n'), 'The file holds no record.'],
-    ['rows.csv', Buffer.from('a,b'), 'Supported: .jsonl'],
+    ['rows.xlsx', Buffer.from('a,b'), 'Supported: .jsonl'],
   ])('%s', async (name, content, message) => {
     const file = join(folder, name);
     await writeFile(file, content);

@@ -174,11 +174,7 @@ describe('files that are something else', () => {
   );
 
   it.each([
-    [
-      'json',
-      `${good}\n${good}\n`,
-      'Expected a JSON array of records. A file with one record a line has the extension .jsonl.',
-    ],
+    ['json', `${good}\n${good}\n]`, 'json:3: This is not valid JSON (there is more behind the record)'],
     ['json', '', 'Expected a JSON array of records.'],
     ['json', `[${good}`, 'json:1: This is not valid JSON (the array does not end'],
     ['json', `[${good},`, 'json:2: This is not valid JSON'],

@@ -9,6 +9,8 @@ import { loadConfig, stringifyConfig } from '../../dist/config/load.js';
 import { readPreferenceRows } from '../../dist/data/read.js';
 import { bytesOf, jsonOf, type Target, textOf } from './target.js';
 
+const repository = fileURLToPath(new URL('../../../../', import.meta.url));
+
 const FORMATS = ['hh', 'preference', 'conversational', 'ultrafeedback'] as const;
 type Format = (typeof FORMATS)[number];
 
@@ -60,6 +62,16 @@ const lines = FORMATS.map(format =>
 );
 const arrays = FORMATS.map(format => jsonOf(RECORDS[format]));
 
+const tables = [
+  'prompt,chosen,rejected\nQ,yes,no\n"a ""quoted"", word","two\nlines",\n',
+  '\uFEFFrejected,prompt,chosen\r\n日本,😀,é\r\n',
+].map(bytesOf);
+
+const zstdSeeds = (): Uint8Array[] =>
+  ['level-19', 'two-frames'].map(name =>
+    readFileSync(join(repository, `packages/core/test/fixtures/zstd/${name}.jsonl.zst`)),
+  );
+
 function parquetSeeds(): Uint8Array[] {
   const folder = mkdtempSync(join(tmpdir(), 'sralign-fuzz-parquet-'));
   const text = (name: string, repeats: number) => ({
@@ -85,7 +97,6 @@ function parquetSeeds(): Uint8Array[] {
   return seeds;
 }
 
-const repository = fileURLToPath(new URL('../../../../', import.meta.url));
 const recipe = (name: string): Uint8Array => readFileSync(join(repository, 'examples', name));
 
 const OVERRIDES = `training.batchPairs=4
@@ -113,6 +124,8 @@ export const dataTargets: readonly Target[] = [
   },
   { name: 'gz', shape: 'bytes', seeds: lines.map(bytes => gzipSync(bytes)), run: readAs('.jsonl.gz') },
   { name: 'json-gz', shape: 'bytes', seeds: arrays.map(bytes => gzipSync(bytes)), run: readAs('.json.gz') },
+  { name: 'csv', shape: 'bytes', seeds: tables, run: readAs('.csv', ['preference', 'hh']) },
+  { name: 'zst', shape: 'bytes', seeds: zstdSeeds(), run: readAs('.jsonl.zst', ['hh']) },
   { name: 'parquet', shape: 'bytes', seeds: parquetSeeds(), run: readAs('.parquet', ['preference']) },
   {
     name: 'config',

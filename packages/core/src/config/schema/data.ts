@@ -16,7 +16,7 @@ export const dataSchema = z.strictObject({
   ),
   train: key(
     files().refine(list => list.length > 0, 'Expected at least one file'),
-    'Training file or files: .jsonl, .json (each also .gz) or .parquet.',
+    'Training file or files: .jsonl, .json, .csv, .tsv or .parquet, each also with .gz or .zst behind it.',
     'dataset_name',
     'train_file',
   ),

@@ -1,0 +1,35 @@
+/** The records of a file, whatever kind it is: its name says that. */
+import { DataError } from '../errors.js';
+import { readCsv } from './csv.js';
+import { readJson, readJsonLines, type SourceRecord } from './jsonl.js';
+import { readParquet } from './parquet.js';
+
+type Reader = (file: string, columns: readonly string[]) => AsyncIterable<SourceRecord>;
+
+/** By extension; each may be followed by .gz or .zst. */
+const READERS: Readonly<Record<string, Reader>> = {
+  jsonl: readJsonLines,
+  json: readJson,
+  csv: file => readCsv(file, ','),
+  tsv: file => readCsv(file, '\t'),
+  parquet: readParquet,
+};
+
+const DATA_FILE = /\.(jsonl|json|csv|tsv|parquet)(\.gz|\.zst)?$/;
+
+export const isDataFile = (name: string): boolean => DATA_FILE.test(name);
+
+/**
+ * Streams the records of a file.
+ *
+ * @param columns that a Parquet file is read for
+ * @throws DataError when the kind of file is not known, or as its reader
+ */
+export function readRecords(file: string, columns: readonly string[]): AsyncIterable<SourceRecord> {
+  const kind = DATA_FILE.exec(file)?.[1];
+  if (kind !== undefined) return READERS[kind]!(file, columns);
+  throw new DataError('The kind of file is not known by its extension.', {
+    file,
+    hint: 'Supported: .jsonl, .json, .csv, .tsv and .parquet, each also with .gz or .zst behind it.',
+  });
+}
