@@ -1,5 +1,5 @@
 /** Every kind of bad input ends with its exit code and one clear message: no stack trace, no partial output. */
-import { chmodSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { hhLines, MODEL, sralign, TemporaryFolder } from './run.js';
@@ -210,6 +210,62 @@ const CASES: BadInput[] = [
       return [`model.path=${model}`];
     },
     says: ['positions'],
+  },
+  {
+    name: 'a reference model with a smaller vocabulary',
+    arrange: folder => {
+      const model = modelCopy(folder);
+      editJson(join(model, 'config.json'), config => {
+        config.vocab_size = 300;
+      });
+      return [`reference.model=${model}`];
+    },
+    says: [/jsonl\.gz:\d+, field "reference\.model": .* has a vocabulary of 300/, 'tokenizer of the policy'],
+  },
+  {
+    name: 'a reference model with fewer positions',
+    arrange: folder => {
+      const model = modelCopy(folder);
+      editJson(join(model, 'config.json'), config => {
+        config.max_position_embeddings = 64;
+      });
+      return [`reference.model=${model}`];
+    },
+    says: [
+      /jsonl\.gz:\d+, field "reference\.model": .* the reference model's 64 positions/,
+      'tokens.maxTokens',
+    ],
+  },
+  {
+    name: 'a reference model with another tokenizer',
+    arrange: folder => {
+      const model = modelCopy(folder);
+      editJson(join(model, 'tokenizer.json'), tokenizer => {
+        const { vocab } = tokenizer.model as { vocab: Record<string, number> };
+        [vocab['▁the'], vocab['▁and']] = [vocab['▁and']!, vocab['▁the']!];
+      });
+      return [`reference.model=${model}`];
+    },
+    says: [/field "reference\.model": The reference model has another tokenizer: token \d+ is "/, 'policy'],
+  },
+  {
+    name: 'a LoRA adapter',
+    arrange: folder => {
+      const model = folder.join('adapter');
+      mkdirSync(model);
+      folder.write('adapter/adapter_config.json', '{"base_model_name_or_path": "org/base"}');
+      folder.write('adapter/adapter_model.safetensors', '');
+      return [`model.path=${model}`];
+    },
+    says: ['adapter: This is a LoRA adapter', 'org/base', 'merge_and_unload'],
+  },
+  {
+    name: 'a step that a run does not have',
+    arrange: folder => {
+      mkdirSync(folder.join('before/checkpoints/step-000020'), { recursive: true });
+      return [`model.path=${folder.join('before')}@10`];
+    },
+    says: ['before: The run has no checkpoint of step 10. It has', 'before@20'],
   },
   {
     name: 'an output folder that cannot be written',

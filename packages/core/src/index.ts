@@ -16,7 +16,7 @@ export { Sampler } from './data/sampler.js';
 export * from './errors.js';
 export { type GenerateOptions, generateText, generateTokens } from './generate/generate.js';
 export { type Companions, readCompanions } from './hf/folder.js';
-export { resolveModelFolder } from './hf/hub.js';
+export { type ResolveOptions, resolveModelFolder } from './hf/resolve.js';
 export type { PreferenceOptions } from './loss/preference.js';
 export { scorePairs } from './loss/score.js';
 export {

@@ -10,7 +10,10 @@ export function consolidateCommand(): Command {
       'Writes the weights of a checkpoint that several ranks have written, each its shard, as a Hugging Face folder in ' +
         'f32. Needs the memory of one tensor.',
     )
-    .argument('<checkpoint>', 'folder of a checkpoint, with the shards of all ranks')
+    .argument(
+      '<checkpoint>',
+      'step of a run, such as RUN@100, or the folder of a checkpoint, with the shards of all ranks',
+    )
     .argument('<out>', 'folder to write; it must not exist')
     .addHelpText(
       'after',

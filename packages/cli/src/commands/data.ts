@@ -46,11 +46,11 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
   const core = await import('@sralign/core');
   const config = await core.loadConfig(file, options.set);
   const { path, revision, tokenizer: tokenizerSource } = config.model;
-  const modelFolder = await core.resolveModelFolder(path, revision, { weights: false });
+  const modelFolder = await core.resolveModelFolder(path, revision, { need: 'config' });
   const tokenizerFolder =
     tokenizerSource === null
       ? modelFolder
-      : await core.resolveModelFolder(tokenizerSource, revision, { weights: false });
+      : await core.resolveModelFolder(tokenizerSource, revision, { need: 'tokenizer' });
   const tokenizer = await core.loadTokenizer(tokenizerFolder);
   const limits = { ...(await core.readModelSpec(modelFolder)), modelFolder };
   const { rows, reports } = await core.readPreferenceRows(config.data.train, config.data.format, {

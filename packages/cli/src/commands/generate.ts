@@ -19,7 +19,7 @@ export function generateCommand(): Command {
   return new Command('generate')
     .summary('continue a prompt with a model')
     .description('Continues a prompt and writes the text to stdout as it comes.')
-    .argument('<model>', 'Hugging Face folder, such as RUN/final, or a name on the hub')
+    .argument('<model>', 'a folder, a name on the hub, a RUN, or RUN@100, its checkpoint of that step')
     .requiredOption('--prompt <text>', 'text to continue')
     .option('--max-new-tokens <n>', 'stop after n tokens', wholeNumber(1), 256)
     .option(

@@ -4,6 +4,7 @@ import { SOLO } from '@sralign/native';
 import { CheckpointError } from '../errors.js';
 import { exists } from '../files.js';
 import { readCompanions } from '../hf/folder.js';
+import { localModelFolder } from '../hf/resolve.js';
 import { INDEX_FILE, SINGLE_FILE } from '../hf/safetensors.js';
 import { type TensorToWrite, writeModelWeights } from '../hf/safetensors-writer.js';
 import { MAX_SHARD_BYTES, writeCompanions } from '../model/save.js';
@@ -17,12 +18,13 @@ import { writeFolder } from './commit.js';
  * Writes the weights of a sharded checkpoint, in f32, as the Hugging Face folder that `saveModel` would write; one tensor
  * is in memory at a time.
  *
- * @param checkpoint a folder with the shards of all ranks
+ * @param model a folder with the shards of all ranks, or a step of a run (hf/resolve.ts)
  * @param out a folder that does not exist
- * @throws CheckpointError when `checkpoint` is not sharded or damaged, or `out` exists; RunError when the disk
+ * @throws CheckpointError when `model` is not sharded or damaged, or `out` exists; RunError when the disk
  *   refuses
  */
-export async function consolidate(checkpoint: string, out: string): Promise<void> {
+export async function consolidate(model: string, out: string): Promise<void> {
+  const checkpoint = (await localModelFolder(model)) ?? model;
   await checkSharded(checkpoint);
   if (await exists(out, CheckpointError)) {
     throw new CheckpointError('The output folder exists already.', { file: out, hint: 'Choose a new one.' });
@@ -53,6 +55,6 @@ async function checkSharded(folder: string): Promise<void> {
   }
   throw new CheckpointError(`It is no sharded checkpoint: it has no ${SHARDS_FILE}.`, {
     file: folder,
-    hint: 'Give a folder such as RUN/checkpoints/step-000100.',
+    hint: 'Give a step of a run, such as RUN@100.',
   });
 }

@@ -9,6 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { Communicator } from '@sralign/native';
 import { CheckpointError } from '../errors.js';
 import { exists, removeLeftovers, systemErrorCode, TEMPORARY_NAME } from '../files.js';
+import { CHECKPOINT_NAME, type Checkpoint, checkpointFolder, listCheckpoints } from '../hf/run-models.js';
 import { removeFolder } from './commit.js';
 import {
   deleteRecorded,
@@ -19,26 +20,19 @@ import {
   startRecord,
 } from './run-record.js';
 
+export { type Checkpoint, checkpointFolder, listCheckpoints };
+
 /** Files that a run writes on top, and would write over. */
 const FILES: readonly string[] = ['config.yaml', 'metrics.jsonl', 'result.json', 'clock.json'];
 
 /** What a start makes before it writes config.yaml: empty, or not worth keeping by itself. */
 const PREPARED: readonly string[] = ['checkpoints', 'runs', 'reference-cache', 'clock.json'];
 
-/** `checkpoint-123` is the name other trainers use: theirs are not ours to resume or to delete. */
-const CHECKPOINT_NAME = /^step-(\d{6,})$/;
-
 export interface RunFolderMode {
   /** Go on with the run that is there, if one is. */
   readonly resume: boolean;
   /** Replace the run that is there; files that sralign did not write stay. */
   readonly overwrite: boolean;
-}
-
-export interface Checkpoint {
-  /** Optimizer steps done. */
-  readonly step: number;
-  readonly folder: string;
 }
 
 /**
@@ -156,22 +150,6 @@ export async function createRunFolder(
   } catch (error) {
     throw notWritable(folder, error);
   }
-}
-
-/** Where the checkpoint of a step is: `<run>/checkpoints/step-000100`. */
-export function checkpointFolder(runFolder: string, step: number): string {
-  return join(runFolder, 'checkpoints', `step-${String(step).padStart(6, '0')}`);
-}
-
-/** The complete checkpoints of a run, oldest first. */
-export async function listCheckpoints(runFolder: string): Promise<Checkpoint[]> {
-  const parent = join(runFolder, 'checkpoints');
-  return (await readNames(parent))
-    .flatMap(name => {
-      const match = CHECKPOINT_NAME.exec(name);
-      return match === null ? [] : [{ step: Number(match[1]), folder: join(parent, name) }];
-    })
-    .sort((a, b) => a.step - b.step);
 }
 
 /** The newest complete checkpoint of a run, or null. */

@@ -19,7 +19,7 @@ export const DEFAULT_AUGMENTATION_PROMPT =
 const modelSchema = z.strictObject({
   path: key(
     path(),
-    'Hugging Face model folder, or the id of a model on the hub.',
+    'The model: a Hugging Face folder, the id of a model on the hub, a run (its final/), or RUN@100, its checkpoint of that step.',
     'model_name_or_path',
     'model_name',
   ),
@@ -30,7 +30,7 @@ const modelSchema = z.strictObject({
   ),
   tokenizer: key(
     path().nullable().prefault(null),
-    'Folder or hub id of the tokenizer; null: model.path.',
+    'Where the tokenizer is from, named as in model.path; null: model.path.',
     'tokenizer_name_or_path',
   ),
 });
@@ -276,7 +276,7 @@ const outputSchema = z.strictObject({
 const referenceSchema = z.strictObject({
   model: key(
     path().nullable().prefault(null),
-    'Reference model: a folder or hub id; null: the policy itself before the first step.',
+    'Reference model, named as in model.path; null: the policy itself before the first step.',
     'ref_model',
   ),
   cacheFolder: key(

@@ -1,11 +1,12 @@
-/** From what a user calls a model, a folder or a hub id, to a folder on this machine. */
+/** Models of the Hugging Face hub: from an id to a folder of the cache, downloaded where it is not there. */
 import { mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { environment } from '../config/env.js';
 import { withoutSecrets } from '../config/secrets.js';
 import { ModelError, SralignError } from '../errors.js';
-import { look, systemErrorCode, writeFileAtomic } from '../files.js';
+import { systemErrorCode, writeFileAtomic } from '../files.js';
+import { baseModelOf, type ModelNeed, refuseForeign } from './foreign.js';
 import { blobName, removeAbandoned, storeBlob } from './hub-blob.js';
 import { type HubAccess, hubAccess } from './hub-requests.js';
 import { INDEX_FILE, SINGLE_FILE, weightFiles } from './safetensors.js';
@@ -18,51 +19,50 @@ const REVISION = /^(?![./])(?!.*(\.\.|\/\.|\/\/))[^\s\p{Cc}\\~^:?*[]+(?<![/.])$/
 /** What is fetched beside the weights: configuration, tokenizer, chat template, licence, the card's facts. */
 const COMPANIONS = /^[\w.-]+\.(json|jinja|model|txt)$|^tokenizer[\w.-]*$|^(LICENSE|NOTICE|README)[\w.-]*$/;
 
+export const isHubId = (text: string): boolean => HUB_ID.test(text);
+
+/** The hub id of a folder in a Hugging Face cache; null for any other folder. */
+export function hubIdOf(folder: string): string | null {
+  const [, organisation, name] = /\/models--(.+?)--(.+)\/snapshots\/[0-9a-f]{40}\/?$/.exec(folder) ?? [];
+  return name === undefined ? null : `${organisation}/${name}`;
+}
+
 /**
- * The folder of a model. A local folder is taken as it is. A hub id (`organisation/name`) is looked up in the Hugging
- * Face cache and, if not complete there, downloaded into it; a cached model is used without asking the hub for changes.
- * HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are honoured.
+ * The folder of a hub model (`organisation/name`). It is looked up in the Hugging Face cache and, if not complete there,
+ * downloaded into it; a cached model is used without asking the hub for changes. HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT
+ * and HF_HUB_OFFLINE are honoured.
  *
- * @param revision branch, tag or commit of a hub model
- * @param options.weights false where the configuration and tokenizer are enough; default true
- * @param options.offline true where nothing may be downloaded, as HF_HUB_OFFLINE says for all; default false
- * @throws ModelError when there is neither folder nor model, or the download fails; RunError when the disk refuses
+ * @param revision branch, tag or commit
+ * @throws ModelError when there is no such model, when it is something else, or the download fails; RunError when the disk
+ *   refuses
  */
-export async function resolveModelFolder(
-  pathOrHubId: string,
+export async function hubModelFolder(
+  id: string,
   revision: string,
-  { weights = true, offline = false }: { readonly weights?: boolean; readonly offline?: boolean } = {},
+  { need, offline }: { readonly need: ModelNeed; readonly offline: boolean },
 ): Promise<string> {
-  const status = await look(pathOrHubId, ModelError);
-  if (status?.isDirectory()) return pathOrHubId;
-  if (status !== null || !HUB_ID.test(pathOrHubId)) {
-    throw new ModelError(
-      status === null
-        ? 'There is no such folder, and it is not a hub id (organisation/name) either.'
-        : 'This is a file; a model is a folder.',
-      { file: pathOrHubId },
-    );
-  }
+  const weights = need === 'weights';
   if (!REVISION.test(revision)) {
     throw new ModelError(`${JSON.stringify(revision)} is not the name of a branch, tag or commit.`, {
-      file: pathOrHubId,
+      file: id,
       field: 'model.revision',
       hint: 'Expected a name such as main, v1.0 or refs/pr/1.',
     });
   }
   const { hfHubCache, hfHubOffline } = environment();
-  const repository = join(hfHubCache, `models--${pathOrHubId.replace('/', '--')}`);
+  const repository = join(hfHubCache, `models--${id.replace('/', '--')}`);
   const cached = await cachedSnapshot(repository, revision);
   const missing = cached === null ? null : await missingFiles(cached, weights);
   if (cached !== null && missing?.length === 0) return cached;
-  if (!offline && !hfHubOffline) return download(pathOrHubId, revision, weights, repository);
+  if (!offline && !hfHubOffline) return download(id, revision, need, repository);
   // A configuration or tokenizer that is not there may not be needed: whoever reads it says so.
   if (cached !== null && !missing?.some(name => name.endsWith('.safetensors'))) return cached;
+  if (cached !== null) refuseForeign(id, await readdir(cached), await baseModelOf(cached));
   throw new ModelError(
     missing === null
       ? `There is no such folder, and the hub cache ${repository} does not hold revision "${revision}".`
       : `There is no such folder, and the hub cache ${cached} lacks ${missing.join(', ')}.`,
-    { file: pathOrHubId, hint: 'Unset HF_HUB_OFFLINE to download it.' },
+    { file: id, hint: 'Unset HF_HUB_OFFLINE to download it.' },
   );
 }
 
@@ -98,7 +98,7 @@ async function isHeld(path: string): Promise<boolean> {
 }
 
 /** Fetches a revision into the cache, in the layout that all Hugging Face tools share. */
-async function download(id: string, revision: string, weights: boolean, repository: string): Promise<string> {
+async function download(id: string, revision: string, need: ModelNeed, repository: string): Promise<string> {
   const hub = hubAccess();
   try {
     const { sha } = await modelInfo({ name: id, revision, additionalFields: ['sha'], ...hub });
@@ -111,7 +111,9 @@ async function download(id: string, revision: string, weights: boolean, reposito
     for (const [name, entry] of files) {
       if (COMPANIONS.test(name)) await fetchFile(source, entry, name, repository);
     }
-    if (weights) {
+    if (need === 'weights' || (need === 'config' && !files.has('config.json')))
+      refuseForeign(id, [...files.keys()], await baseModelOf(snapshot));
+    if (need === 'weights') {
       const names = files.has(SINGLE_FILE) ? [SINGLE_FILE] : await weightFiles(snapshot);
       for (const name of names) await fetchFile(source, files.get(name), name, repository);
     }

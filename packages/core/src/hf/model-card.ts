@@ -1,12 +1,14 @@
 /** The README.md of a trained model: what was done to it, with which data and settings, and how to load it. */
 import { cpus } from 'node:os';
-import { basename, join, relative, resolve } from 'node:path';
+import { basename, join, relative, resolve, sep } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { Config } from '../config/schema.js';
 import { cutParts } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
 import { writeFileAtomic } from '../files.js';
+import { hubIdOf } from './hub.js';
 import { isRecord } from './json.js';
+import { CHECKPOINT_NAME, CHECKPOINTS_FOLDER, FINAL_FOLDER } from './run-models.js';
 
 /** Of a share of pairs, at a confidence level such as 0.95. */
 interface CardInterval {
@@ -44,18 +46,16 @@ const METHODS: Readonly<Record<Config['method'], { title: string; equation: stri
 
 /** Writes README.md into the folder of a trained model. */
 export async function writeModelCard(folder: string, card: ModelCard): Promise<void> {
-  await writeFileAtomic(join(folder, 'README.md'), modelCard(card, statedLicense(card.baseCard)));
+  await writeFileAtomic(join(folder, 'README.md'), modelCard(card, statedFact(card.baseCard, 'license')));
 }
 
 function modelCard(card: ModelCard, license: string | undefined): string {
-  const { modelFolder, reports, trainPairs, steps, metrics, intervals, seconds } = card;
+  const { reports, trainPairs, steps, metrics, intervals, seconds } = card;
   const config = withoutPlaces(card.config);
   const { title, equation } = METHODS[config.method];
-  // A hub id is resolved to a folder of the cache, a local folder to itself.
-  const fromHub = modelFolder !== card.config.model.path;
-  const baseName = fromHub ? config.model.path : basename(modelFolder);
+  const base = baseOf(card);
   const frontMatter = {
-    ...(fromHub && { base_model: config.model.path }),
+    ...(base.hubId !== null && { base_model: base.hubId }),
     library_name: 'transformers',
     pipeline_tag: 'text-generation',
     ...(license !== undefined && { license }),
@@ -64,9 +64,9 @@ function modelCard(card: ModelCard, license: string | undefined): string {
   return `---
 ${stringify(frontMatter)}---
 
-# ${baseName} after ${title}
+# ${base.name}${base.isTrained ? ', then' : ' after'} ${title}
 
-Trained by sralign${config.model.init === 'random' ? ' from random weights' : ` from ${baseName}`}. The loss of a pair of a chosen answer y⁺ and a rejected answer y⁻ to a prompt x is
+Trained by sralign${config.model.init === 'random' ? ' from random weights' : ` from ${base.name}`}. The loss of a pair of a chosen answer y⁺ and a rejected answer y⁻ to a prompt x is
 
     ${equation}
 
@@ -163,12 +163,44 @@ function duration(seconds: number): string {
   return seconds < 7200 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/** The licence that the card of the base model states, if it has a card that states one. */
-function statedLicense(card: string | null): string | undefined {
+interface Base {
+  /** "org/base", or "base after supervised fine-tuning (SFT)" where a run of sralign has made it. */
+  readonly name: string;
+  readonly isTrained: boolean;
+  /** Of the model of the hub that it is or comes from, or null. */
+  readonly hubId: string | null;
+}
+
+function baseOf({ modelFolder, baseCard }: ModelCard): Base {
+  const hubId = hubIdOf(modelFolder);
+  const title = hubId === null ? trainedTitle(baseCard) : null;
+  return {
+    name: title ?? hubId ?? folderName(modelFolder),
+    isTrained: title !== null,
+    hubId: hubId ?? (title === null ? null : (statedFact(baseCard, 'base_model') ?? null)),
+  };
+}
+
+/** The title of a card that a run has written: "base after ...". */
+const trainedTitle = (card: string | null): string | null =>
+  /^# (.+ after .+)\n\nTrained by sralign /m.exec(card ?? '')?.[1] ?? null;
+
+/** "base"; of the models of a run, the name of its folder. */
+function folderName(folder: string): string {
+  const parts = resolve(folder).split(sep);
+  const step = CHECKPOINT_NAME.exec(parts.at(-1)!)?.[1];
+  if (step !== undefined && parts.at(-2) === CHECKPOINTS_FOLDER)
+    return `${parts.at(-3)}, step ${Number(step)},`;
+  return parts.at(-1) === FINAL_FOLDER ? parts.at(-2)! : parts.at(-1)!;
+}
+
+/** A text in the front matter of the card of the base model, if it has a card that states it. */
+function statedFact(card: string | null, name: 'license' | 'base_model'): string | undefined {
   const frontMatter = /^---\r?\n(.*?)\r?\n---/s.exec(card ?? '')?.[1];
   try {
     const facts: unknown = parse(frontMatter ?? '');
-    return isRecord(facts) && typeof facts.license === 'string' ? facts.license : undefined;
+    const fact = isRecord(facts) ? facts[name] : undefined;
+    return typeof fact === 'string' ? fact : undefined;
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@ import { type DType, SOLO } from '@sralign/native';
 import { ModelError } from '../errors.js';
 import { look } from '../files.js';
 import { readJsonFile } from '../hf/folder.js';
+import { resolveModelFolder } from '../hf/resolve.js';
 import { fillValues } from '../shard/fill.js';
 import { openCheckpoint } from '../shard/saved-tensors.js';
 import type { ShardingOptions } from '../shard/unit.js';
@@ -19,7 +20,9 @@ export interface LoadModelOptions {
   readonly dtype?: DType;
   /** Draw the weights from this seed instead of reading them; the folder then needs only config.json. */
   readonly randomSeed?: number;
-  /** The ranks that share the parameters, each of which calls this; by default one. */
+  /** Branch, tag or commit of a model of the hub; default main. */
+  readonly revision?: string;
+  /** The ranks that share the parameters, each of which calls this with a folder; by default one. */
   readonly sharding?: ShardingOptions;
 }
 
@@ -28,11 +31,23 @@ export interface LoadModelOptions {
  * `model.safetensors.index.json`; weights in f32, f16 or bf16. A sharded checkpoint (shard/shards-file.ts) is loaded by any
  * number of ranks.
  *
- * @throws ModelError for a missing or damaged file, an unsupported architecture, a missing, misshapen or unknown tensor, NaN;
+ * @param model a folder, a run, a step of a run or a hub id (hf/resolve.ts)
+ * @throws as `resolveModelFolder`; ModelError for a missing or damaged file, an unsupported architecture, a missing, misshapen or unknown tensor, NaN;
  *   CheckpointError naming the shard that is missing or damaged
  */
-export async function loadModel(folder: string, options: LoadModelOptions = {}): Promise<CausalLM> {
-  const { dtype = 'f32', randomSeed, sharding = { communicator: SOLO, sharding: 'none' } } = options;
+export async function loadModel(model: string, options: LoadModelOptions = {}): Promise<CausalLM> {
+  const { revision, randomSeed, sharding } = options;
+  if (sharding !== undefined) return loadFolder(model, options, sharding);
+  const need = randomSeed === undefined ? 'weights' : 'config';
+  const folder = await resolveModelFolder(model, revision, { need });
+  return loadFolder(folder, options, { communicator: SOLO, sharding: 'none' });
+}
+
+async function loadFolder(
+  folder: string,
+  { dtype = 'f32', randomSeed }: LoadModelOptions,
+  sharding: ShardingOptions,
+): Promise<CausalLM> {
   const { communicator } = sharding;
   const file = join(folder, 'config.json');
   // The first rank's: where hosts share no file system, a checkpoint has it only on the first rank's.

@@ -151,8 +151,10 @@ const GELU_NAMES = {
 function refuseQuantized(fields: ConfigFields): void {
   const quantization = fields.object('quantization_config');
   if (quantization === undefined) return;
+  const method = String(quantization.quant_method ?? 'an unknown method');
+  const bits = quantization.bits ?? (quantization.load_in_4bit ? 4 : quantization.load_in_8bit ? 8 : null);
   throw new ModelError(
-    `The weights are quantized (${String(quantization.quant_method ?? 'an unknown method')}).`,
+    `The weights are quantized by ${QUANTIZERS[method] ?? method}${typeof bits === 'number' ? ` to ${bits} bits` : ''}.`,
     {
       file: fields.file,
       field: 'quantization_config',
@@ -160,3 +162,9 @@ function refuseQuantized(fields: ConfigFields): void {
     },
   );
 }
+
+const QUANTIZERS: Readonly<Record<string, string>> = {
+  gptq: 'GPTQ',
+  awq: 'AWQ',
+  bitsandbytes: 'bitsandbytes',
+};

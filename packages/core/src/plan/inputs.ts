@@ -4,7 +4,7 @@ import type { Config } from '../config/schema.js';
 import { readPreferenceRows } from '../data/read.js';
 import { DataError, ModelError } from '../errors.js';
 import { exists } from '../files.js';
-import { resolveModelFolder } from '../hf/hub.js';
+import { localModelFolder, resolveModelFolder } from '../hf/resolve.js';
 import { readModelSpec } from '../model/load.js';
 import { encodeForRun, equalAnswersOf } from '../tokens/run-data.js';
 import { loadTokenizer } from '../tokens/tokenizer.js';
@@ -29,9 +29,9 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
   const { path, revision, tokenizer } = config.model;
   const spare =
     spareFolder !== null &&
-    !(await exists(path, ModelError)) &&
+    (await localModelFolder(path)) === null &&
     (await exists(join(spareFolder, 'config.json'), ModelError));
-  const folder = spare ? spareFolder : await resolveModelFolder(path, revision, { weights: false });
+  const folder = spare ? spareFolder : await resolveModelFolder(path, revision, { need: 'config' });
   const spec = await readModelSpec(folder);
   const modelSource = spare ? `${join(folder, 'config.json')}, because ${path} is not here` : path;
   const found = await Promise.all(config.data.train.map(file => exists(file, DataError)));
@@ -64,7 +64,7 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
 /** Where model.tokenizer is on this machine, in the hub cache too; itself where it is not: a plan downloads no tokenizer. */
 async function localTokenizerFolder(tokenizer: string, revision: string): Promise<string> {
   try {
-    return await resolveModelFolder(tokenizer, revision, { weights: false, offline: true });
+    return await resolveModelFolder(tokenizer, revision, { need: 'tokenizer', offline: true });
   } catch (cause) {
     if (!(cause instanceof ModelError)) throw cause;
     return tokenizer;

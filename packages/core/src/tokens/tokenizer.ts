@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { ModelError } from '../errors.js';
 import { readIfPresent } from '../files.js';
 import { isRecord } from '../hf/json.js';
+import { resolveModelFolder } from '../hf/resolve.js';
 import { buildEngine, type Engine, vocabularyOf } from './engine/engine.js';
 import { withinLimits } from './engine/limits.js';
 import { readTokenizerSpec } from './engine/schema.js';
@@ -61,19 +62,22 @@ export interface Tokenizer {
 export interface LoadTokenizerOptions {
   /** The clock of chat templates. Default: the time of the call. */
   readonly now?: Date;
+  /** Branch, tag or commit of a model of the hub; default main. */
+  readonly revision?: string;
 }
 
 /**
- * Loads a tokenizer from a Hugging Face folder: tokenizer.json and, where present, tokenizer_config.json,
+ * Loads a tokenizer from a folder, a run, a step of a run or the hub (hf/resolve.ts): tokenizer.json and, where present, tokenizer_config.json,
  * special_tokens_map.json, added_tokens.json, chat_template.jinja, generation_config.json and config.json.
  *
- * @throws ModelError naming the file that is missing or damaged and the field that is wrong or not supported, or when
- *   no file defines the EOS token
+ * @throws as `resolveModelFolder`; ModelError naming the file that is missing or damaged and the field that is wrong or not
+ *   supported, or when no file defines the EOS token
  */
 export async function loadTokenizer(
-  folder: string,
-  { now = new Date() }: LoadTokenizerOptions = {},
+  model: string,
+  { now = new Date(), revision }: LoadTokenizerOptions = {},
 ): Promise<Tokenizer> {
+  const folder = await resolveModelFolder(model, revision, { need: 'tokenizer' });
   const file = join(folder, 'tokenizer.json');
   const source = await readOptional(file);
   if (source === null) {

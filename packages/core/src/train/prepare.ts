@@ -8,7 +8,7 @@ import { dataReports } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
 import { DataError } from '../errors.js';
 import { type Companions, readCompanions } from '../hf/folder.js';
-import { resolveModelFolder } from '../hf/hub.js';
+import { resolveModelFolder } from '../hf/resolve.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel, readModelSpec } from '../model/load.js';
 import type { ModelSpec } from '../model/spec.js';
@@ -18,6 +18,7 @@ import { encodeForRun, equalAnswersOf } from '../tokens/run-data.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import type { TrainEvent } from './events.js';
 import type { TrainingPair } from './preference-trainer.js';
+import { checkReference } from './reference-check.js';
 import { rowWarnings, sharedPairsWarnings } from './warnings.js';
 import { letOthersRun } from './yield.js';
 
@@ -80,6 +81,11 @@ export async function prepareSources(
   const { eval: evalFiles, maxEvalPairs } = config.data;
   const evaluation = evalFiles.length === 0 ? null : await encode('evaluation', evalFiles, maxEvalPairs);
   const sharedAugmentation = commonAugmentation(train, evaluation);
+  const { referenceFolder } = folders;
+  if (referenceFolder !== null && referenceFolder !== modelFolder) {
+    const datasets = evaluation === null ? [train] : [train, evaluation];
+    await checkReference(referenceFolder, tokenizer, datasets);
+  }
   warnings.push(...sharedPairsWarnings(train.pairs, evaluation?.pairs ?? [], config.method));
   return {
     ...folders,
@@ -104,9 +110,11 @@ async function resolveFolders(
   config: Config,
 ): Promise<Pick<Sources, 'modelFolder' | 'tokenizerFolder' | 'referenceFolder'>> {
   const { path, revision, init, tokenizer } = config.model;
-  const modelFolder = await resolveModelFolder(path, revision, { weights: init === 'pretrained' });
+  const modelFolder = await resolveModelFolder(path, revision, {
+    need: init === 'pretrained' ? 'weights' : 'config',
+  });
   const tokenizerFolder =
-    tokenizer === null ? modelFolder : await resolveModelFolder(tokenizer, revision, { weights: false });
+    tokenizer === null ? modelFolder : await resolveModelFolder(tokenizer, revision, { need: 'tokenizer' });
   const reference = config.reference.model;
   const otherFolder = reference === null ? modelFolder : await resolveModelFolder(reference, revision);
   const referenceFolder = config.method === 'sft' ? null : otherFolder;

@@ -15,6 +15,7 @@ import { dataWarnings } from '../data/report.js';
 import { Sampler } from '../data/sampler.js';
 import { ConfigError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
+import { localModelFolder } from '../hf/resolve.js';
 import { MetricsJsonl } from '../metrics/jsonl.js';
 import { TensorboardWriter } from '../metrics/tensorboard.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -117,7 +118,7 @@ async function setUpLocked(
   const { resume, overwrite, trace } = options;
   if (communicator.rank === 0) {
     await checkRunFolder(config.output.folder, options);
-    if (overwrite) await checkInputsApart(config.output.folder, inputsOf(config, options));
+    if (overwrite) await checkInputsApart(config.output.folder, await inputsOf(config, options));
     if (trace !== null) await checkTracePlace(trace);
   }
   const finished = resume ? await checkRun(config, communicator) : null;
@@ -141,13 +142,19 @@ async function setUpLocked(
   }
 }
 
-function inputsOf({ model, reference, data }: Config, { configFile, trace }: RunOptions): RunInput[] {
+async function inputsOf(
+  { model, reference, data }: Config,
+  { configFile, trace }: RunOptions,
+): Promise<RunInput[]> {
   const input = (field: string, ...paths: readonly (string | null)[]): RunInput[] =>
     paths.filter(path => path !== null).map(path => ({ field, path }));
+  // A step of a run is in that run's folder.
+  const modelInput = async (field: string, name: string | null): Promise<RunInput[]> =>
+    input(field, name && ((await localModelFolder(name)) ?? name));
   return [
-    ...input('model.path', model.path),
-    ...input('model.tokenizer', model.tokenizer),
-    ...input('reference.model', reference.model),
+    ...(await modelInput('model.path', model.path)),
+    ...(await modelInput('model.tokenizer', model.tokenizer)),
+    ...(await modelInput('reference.model', reference.model)),
     ...input('reference.cacheFolder', reference.cacheFolder),
     ...input('data.train', ...data.train),
     ...input('data.eval', ...data.eval),

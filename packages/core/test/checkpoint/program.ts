@@ -6,7 +6,7 @@ import ts from 'typescript';
 
 const SOURCES = [
   ...['errors.ts', 'files.ts', 'reference/records.ts'],
-  ...['checkpoint/commit.ts', 'checkpoint/run-record.ts', 'checkpoint/run-folder.ts'],
+  ...['checkpoint/commit.ts', 'checkpoint/run-record.ts', 'checkpoint/run-folder.ts', 'hf/run-models.ts'],
 ];
 
 /** @returns the file with `program`, which imports `./checkpoint/commit.js` and so on */

@@ -391,7 +391,7 @@ describe('consolidate', () => {
       await expect(merging).rejects.toThrow(message);
     };
     await refused(modelOf('gpt_neox'), /model: It is a Hugging Face folder already\. Copy it\./);
-    await refused(join(folder.path, 'nowhere'), /nowhere: It is no sharded checkpoint.*step-000100/);
+    await refused(join(folder.path, 'nowhere'), /nowhere: It is no sharded checkpoint.*RUN@100/);
     await writeCheckpoints(folder.path, 'gpt_neox', 'f32');
     await writeFile(out, '');
     await refused(worldFolder(folder.path, 2), /out: The output folder exists already/);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { withoutSecrets } from '../../src/config/secrets.js';
 import { ModelError } from '../../src/errors.js';
-import { resolveModelFolder } from '../../src/hf/hub.js';
+import { resolveModelFolder } from '../../src/hf/resolve.js';
 import { temporaryFolder } from '../support.js';
 import { COMMIT, listed, MODEL, startHub, useCache } from './hub-server.js';
 

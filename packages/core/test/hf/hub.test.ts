@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { lockFile } from '@sralign/native';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ModelError } from '../../src/errors.js';
-import { resolveModelFolder } from '../../src/hf/hub.js';
+import { resolveModelFolder } from '../../src/hf/resolve.js';
 import { temporaryFolder } from '../support.js';
 import { COMMIT, MODEL, startHub, useCache } from './hub-server.js';
 
@@ -83,7 +83,7 @@ describe('resolveModelFolder', () => {
       `the hub cache ${snapshot} lacks tokenizer.json, model-2.safetensors`,
     );
     await expect(resolve()).rejects.toThrow(/HF_HUB_OFFLINE/);
-    expect(await resolveModelFolder('org/model', 'main', { weights: false })).toBe(snapshot);
+    expect(await resolveModelFolder('org/model', 'main', { need: 'config' })).toBe(snapshot);
     await writeFile(join(snapshot, 'model-2.safetensors'), 'second');
     expect(await resolve()).toBe(snapshot);
   });
@@ -142,7 +142,7 @@ describe('resolveModelFolder', () => {
     await using folder = await temporaryFolder();
     await using hub = await startHub(MODEL);
     const repository = useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
-    const snapshot = await resolveModelFolder('org/model', 'main', { weights: false });
+    const snapshot = await resolveModelFolder('org/model', 'main', { need: 'config' });
     expect((await readdir(snapshot)).filter(name => name.endsWith('.safetensors'))).toEqual([]);
     await rm(join(repository, 'refs'), { recursive: true });
     hub.asked.length = 0;
@@ -162,7 +162,7 @@ describe('resolveModelFolder', () => {
     [
       'weights of another format only',
       { 'config.json': '{}', 'pytorch_model.bin': 'x' },
-      /no model\.safetensors.*safetensors format/,
+      /^org\/model: The weights are pickles of PyTorch/,
     ],
   ])('refuses %s', async (_, files, says) => {
     await using folder = await temporaryFolder();

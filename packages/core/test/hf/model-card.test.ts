@@ -67,7 +67,7 @@ async function card(folder: string, config: Config, modelFolder: string, baseCar
 describe('writeModelCard', () => {
   it('tells method, data, results and settings, and credits a hub model', async () => {
     await using folder = await temporaryFolder();
-    const base = join(folder.path, 'base');
+    const base = join(folder.path, 'models--org--base/snapshots', 'a'.repeat(40));
     const baseCard = '---\nlicense: apache-2.0\nlanguage: en\n---\n# Base\n';
     const { text, frontMatter } = await card(folder.path, config('sr-dpo', 'org/base'), base, baseCard);
     expect(frontMatter).toEqual({
@@ -103,6 +103,32 @@ describe('writeModelCard', () => {
     });
     expect(text).toContain('L = -log π(y⁺|x)');
     expect(text).not.toContain('Δ');
+  });
+
+  it('keeps the name of the base model over several runs', async () => {
+    await using folder = await temporaryFolder();
+    const base = join(folder.path, 'models--org--base/snapshots', 'a'.repeat(40));
+    const licence = '---\nlicense: mit\n---\n';
+    const { text: sft } = await card(folder.path, config('sft', 'org/base'), base, licence);
+    const run = join(folder.path, 'runs/sft/final');
+    const { text: dpo, frontMatter } = await card(folder.path, config('dpo', run), run, sft);
+    expect(dpo).toContain(
+      '# org/base after supervised fine-tuning (SFT), then direct preference optimization (DPO)\n\n' +
+        'Trained by sralign from org/base after supervised fine-tuning (SFT).',
+    );
+    expect(frontMatter).toMatchObject({ base_model: 'org/base', license: 'mit' });
+    const { text: third } = await card(folder.path, config('ipo', run), run, dpo);
+    expect(third).toContain('optimization (DPO), then identity preference optimization (IPO)\n');
+  });
+
+  it.each([
+    ['runs/mine/final', '# mine after'],
+    ['runs/mine/checkpoints/step-000020', '# mine, step 20, after'],
+    ['models/base', '# base after'],
+  ])('calls a model without a card by its folder: %s', async (place, title) => {
+    await using folder = await temporaryFolder();
+    const model = join(folder.path, place);
+    expect((await card(folder.path, config('dpo', model), model)).text).toContain(title);
   });
 
   it('publishes no folder of this machine', async () => {

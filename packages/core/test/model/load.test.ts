@@ -117,6 +117,6 @@ describe('loadModel', () => {
     await expect(loadModel(folder.path)).rejects.toThrow(/shard|missing/i);
     await rm(join(folder.path, 'model.safetensors.index.json'));
     await expect(loadModel(folder.path)).rejects.toThrow(ModelError);
-    await expect(loadModel(join(folder.path, 'nowhere'))).rejects.toThrow(/does not exist/);
+    await expect(loadModel(join(folder.path, 'nowhere'))).rejects.toThrow(/There is no such folder/);
   });
 });

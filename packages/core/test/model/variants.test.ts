@@ -168,7 +168,7 @@ describe('parseModelSpec', () => {
     [{ ...llama, head_dim: 0 }, /head_dim must be a positive integer/],
     [{ ...llama, num_hidden_layers: 2 ** 40 }, /num_hidden_layers must be a positive integer/],
     [{ ...llama, max_position_embeddings: 1e9 }, /max_position_embeddings must be at most 1048576/],
-    [{ ...llama, quantization_config: { quant_method: 'gptq', bits: 4 } }, /quantized \(gptq\)/],
+    [{ ...llama, quantization_config: { quant_method: 'gptq', bits: 4 } }, /quantized by GPTQ to 4 bits/],
     [
       { ...llama, rope_parameters: { rope_type: 'linear', factor: 2, partial_rotary_factor: 0.5 } },
       /partial_rotary_factor must be 1/,
