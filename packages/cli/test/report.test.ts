@@ -211,6 +211,8 @@ describe('progress', () => {
     const report = {
       file: 'pairs.jsonl',
       purpose: 'training' as const,
+      ...{ format: 'hh' as const, by: ['chosen', 'rejected'], kind: 'text' as const, badRows: [] },
+      readAs: 'hh (chosen, rejected), plain text',
       rows: 2023,
       used: 2020,
       stoppedEarly: false,
@@ -227,9 +229,9 @@ describe('progress', () => {
     };
     const text =
       'pairs.jsonl, training: 2,023 records, 830 pairs, 1,193 left out (prompt too long: 1,180, ' +
-      'answers equal after the cut: 10, no shared prompt: 3); cut: 12 prompts, 1 rejected';
+      'answers equal after the cut: 10, no shared prompt: 3); cut: 12 prompts, 1 rejected; read as hh (chosen, rejected), plain text';
     expect(dataSummary(report)).toBe(text);
-    const whole = { ...report, rows: 5, pairs: 5, leftOut: {}, promptsCut: 0, rejectedCut: 0 };
+    const whole = { ...report, rows: 5, pairs: 5, leftOut: {}, promptsCut: 0, rejectedCut: 0, readAs: null };
     expect(dataSummary(whole)).toBe('pairs.jsonl, training: 5 records, 5 pairs');
     expect(dataSummary({ ...whole, stoppedEarly: true })).toContain('the first 5 records');
     const screen = new Screen(false);

@@ -24,6 +24,8 @@ export class SralignError extends Error {
   readonly code: string;
   readonly exitCode: 1 | 2;
   readonly details: ErrorDetails;
+  /** The message without the place and the hint. */
+  readonly problem: string;
 
   constructor(code: string, exitCode: 1 | 2, message: string, details: ErrorDetails = {}) {
     const where = [
@@ -39,6 +41,7 @@ export class SralignError extends Error {
     this.code = code;
     this.exitCode = exitCode;
     this.details = details;
+    this.problem = message;
   }
 }
 

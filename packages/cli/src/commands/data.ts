@@ -53,9 +53,8 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
       : await core.resolveModelFolder(tokenizerSource, revision, { need: 'tokenizer' });
   const tokenizer = await core.loadTokenizer(tokenizerFolder);
   const limits = { ...(await core.readModelSpec(modelFolder)), modelFolder };
-  const { rows, reports } = await core.readPreferenceRows(config.data.train, config.data.format, {
+  const { rows, reports } = await core.readRows(config.data.train, core.readingOf(config), {
     maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
-    equalAnswers: core.equalAnswersOf(config),
   });
   let encoded: EncodedForRun | Error;
   try {

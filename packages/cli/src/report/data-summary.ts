@@ -4,12 +4,13 @@ import { number } from './table.js';
 
 /**
  * "pairs.jsonl, training: 2,023 records, 830 pairs, 1,193 left out (prompt too long: 1,190, no shared prompt: 3); cut: 12
- * prompts, 300 chosen, 280 rejected".
+ * prompts, 300 chosen, 280 rejected; read as hh (chosen, rejected), plain text".
  */
 export function dataSummary(report: DataReport): string {
   const { file, purpose, rows, stoppedEarly, pairs } = report;
   const reasons = Object.entries(report.leftOut).map(([reason, count]) => `${reason}: ${number(count)}`);
-  const leftOut = reasons.length === 0 ? '' : `, ${number(rows - pairs)} left out (${reasons.join(', ')})`;
+  const sum = Object.values(report.leftOut).reduce((total, count) => total + count, 0);
+  const leftOut = reasons.length === 0 ? '' : `, ${number(sum)} left out (${reasons.join(', ')})`;
   const cut = [
     ['prompts', report.promptsCut],
     ['chosen', report.chosenCut],
@@ -18,5 +19,6 @@ export function dataSummary(report: DataReport): string {
   const parts = cut.filter(([, count]) => count > 0).map(([what, count]) => `${number(count)} ${what}`);
   const cuts = parts.length === 0 ? '' : `; cut: ${parts.join(', ')}`;
   const records = `${stoppedEarly ? 'the first ' : ''}${number(rows)} records`;
-  return `${file}, ${purpose}: ${records}, ${number(pairs)} pairs${leftOut}${cuts}`;
+  const as = report.readAs === null ? '' : `; read as ${report.readAs}`;
+  return `${file}, ${purpose}: ${records}, ${number(pairs)} pairs${leftOut}${cuts}${as}`;
 }

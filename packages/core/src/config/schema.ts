@@ -336,11 +336,13 @@ export function findConflicts(config: Config): Conflict[] {
       hint: 'Make it smaller than tokens.maxTokens.',
     });
   }
-  if (augmentation.placement === 'last-user-turn' && (data.format === 'hh' || data.format === 'preference')) {
+  const ofTexts =
+    (data.format === 'hh' && data.chat !== true) || (data.format === 'preference' && data.chat === false);
+  if (augmentation.placement === 'last-user-turn' && ofTexts) {
     conflicts.push({
       path: ['augmentation', 'placement'],
       message: `The placement last-user-turn needs chat data, but data.format ${data.format} holds plain text.`,
-      hint: 'Use "prompt", or leave it out.',
+      hint: 'Set data.chat to true, or use "prompt".',
     });
   }
   if (loss.labelSmoothing > 0 && method !== 'dpo' && method !== 'sr-dpo') {

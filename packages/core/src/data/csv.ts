@@ -5,7 +5,7 @@ import { CsvError, parse } from 'csv-parse';
 import { DataError } from '../errors.js';
 import { MAX_RECORD_BYTES, readBytes, tooLong } from './bytes.js';
 import { hasMark, MARK, notUtf8 } from './json-text.js';
-import type { SourceRecord } from './jsonl.js';
+import { type SourceRecord, sourceRecord } from './source-record.js';
 
 /**
  * Streams the records of a CSV file (RFC 4180); memory stays at a record. A value may be quoted, and then holds line ends,
@@ -33,8 +33,11 @@ export async function* readCsv(file: string, delimiter: ',' | '\t'): AsyncGenera
         continue;
       }
       row++;
-      const fields = names.map((name, index) => [name, textOf(values[index]!, file, row, name)]);
-      yield { row, value: Object.fromEntries(fields) };
+      const at = row;
+      const columns = names.map((name, index) => [name, values[index]!] as const);
+      yield sourceRecord(at, () =>
+        Object.fromEntries(columns.map(([name, bytes]) => [name, textOf(bytes, file, at, name)])),
+      );
     }
   } catch (cause) {
     if (!(cause instanceof CsvError)) throw cause;

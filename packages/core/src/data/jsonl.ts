@@ -3,12 +3,7 @@ import { DataError } from '../errors.js';
 import { MAX_RECORD_BYTES, readBytes, tooLong } from './bytes.js';
 import { JsonSplitter } from './json-splitter.js';
 import { hasMark, isBlank, MARK, parseRecord } from './json-text.js';
-
-/** One record of a file, with its 1-based line (JSON lines) or index (JSON arrays, Parquet). */
-export interface SourceRecord {
-  readonly row: number;
-  readonly value: unknown;
-}
+import { type SourceRecord, sourceRecord } from './source-record.js';
 
 const NEWLINE = 0x0a;
 
@@ -27,7 +22,7 @@ export async function* readJsonLines(file: string): AsyncGenerator<SourceRecord>
       const end = newline === -1 ? lines.length : newline;
       const line = lines.subarray(row === 0 && hasMark(lines) ? MARK.length : start, end);
       row++;
-      if (!isBlank(line)) yield { row, value: parseRecord(line, file, row) };
+      if (!isBlank(line)) yield sourceRecord(row, () => parseRecord(line, file, row));
       start = end + 1;
     }
   }
@@ -59,7 +54,7 @@ export async function* readJson(file: string): AsyncGenerator<SourceRecord> {
   let first: SourceRecord | null = null;
   for await (const chunk of readBytes(file)) {
     for (const { row, bytes } of splitter.push(chunk)) {
-      const record = { row, value: parseRecord(bytes, file, row) };
+      const record = sourceRecord(row, () => parseRecord(bytes, file, row));
       if (first !== null) yield first;
       first = null;
       if (row === 1 && !splitter.inArray) first = record;
@@ -77,6 +72,10 @@ const WRAPPERS: readonly string[] = [
 ];
 
 function* wrappedRecords(only: SourceRecord, file: string): Generator<SourceRecord> {
+  if (only.error !== undefined) {
+    yield only;
+    return;
+  }
   const lists = Object.entries(only.value as object).filter(
     ([key, value]) => WRAPPERS.includes(key) && Array.isArray(value),
   ) as [string, unknown[]][];

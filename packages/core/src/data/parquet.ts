@@ -14,18 +14,21 @@ import { DataError } from '../errors.js';
 import { reportProgress } from '../progress.js';
 import { openUncompressed } from './bytes.js';
 import { notUtf8, parseRecord } from './json-text.js';
-import type { SourceRecord } from './jsonl.js';
 import { checkGroup, checkPages, type LeafChunk, leafChunks } from './parquet-claims.js';
+import { type SourceRecord, sourceRecord } from './source-record.js';
 
 /** Decoding may take as long as this, and a millisecond a kilobyte: far more than sound files need, even under load. */
 const LIMIT_MS = 5000;
 
 /**
- * Streams the rows of a Parquet file as objects that hold only `columns` (those the file has).
+ * Streams the rows of a Parquet file as objects that hold only `columns` (those the file has); null: all.
  *
  * @throws DataError when the file cannot be read or is damaged; with row and field for a text that is not UTF-8
  */
-export async function* readParquet(file: string, columns: readonly string[]): AsyncGenerator<SourceRecord> {
+export async function* readParquet(
+  file: string,
+  columns: readonly string[] | null,
+): AsyncGenerator<SourceRecord> {
   const { handle, bytes: fileBytes } = await openUncompressed(file);
   try {
     const metadata = await attempt(file, () => readMetadata(handle, fileBytes));
@@ -44,11 +47,11 @@ export async function* readParquet(file: string, columns: readonly string[]): As
       });
       for (let index = 0; index < Number(group.num_rows); index++) {
         const row = rowStart + index + 1;
-        const fieldsOfRow = columnsOfGroup.map(([name, values]) => [
-          name,
-          settled(values[index], file, row, name),
-        ]);
-        yield { row, value: Object.fromEntries(fieldsOfRow) };
+        yield sourceRecord(row, () =>
+          Object.fromEntries(
+            columnsOfGroup.map(([name, values]) => [name, settled(values[index], file, row, name)]),
+          ),
+        );
       }
       rowStart += Number(group.num_rows);
     }
@@ -69,8 +72,8 @@ async function readMetadata(handle: FileHandle, fileBytes: number): Promise<File
 }
 
 /** The fields of the file that are wanted. */
-function fieldsOf(schema: SchemaTree, columns: readonly string[], file: string): SchemaTree[] {
-  const fields = schema.children.filter(({ element }) => columns.includes(element.name));
+function fieldsOf(schema: SchemaTree, columns: readonly string[] | null, file: string): SchemaTree[] {
+  const fields = schema.children.filter(({ element }) => columns === null || columns.includes(element.name));
   const names = fields.map(({ element }) => element.name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) {

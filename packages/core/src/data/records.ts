@@ -1,10 +1,11 @@
 /** The records of a file, whatever kind it is: its name says that. */
 import { DataError } from '../errors.js';
 import { readCsv } from './csv.js';
-import { readJson, readJsonLines, type SourceRecord } from './jsonl.js';
+import { readJson, readJsonLines } from './jsonl.js';
 import { readParquet } from './parquet.js';
+import type { SourceRecord } from './source-record.js';
 
-type Reader = (file: string, columns: readonly string[]) => AsyncIterable<SourceRecord>;
+type Reader = (file: string, columns: readonly string[] | null) => AsyncIterable<SourceRecord>;
 
 /** By extension; each may be followed by .gz or .zst. */
 const READERS: Readonly<Record<string, Reader>> = {
@@ -22,10 +23,10 @@ export const isDataFile = (name: string): boolean => DATA_FILE.test(name);
 /**
  * Streams the records of a file.
  *
- * @param columns that a Parquet file is read for
+ * @param columns that a Parquet file is read for; null: all
  * @throws DataError when the kind of file is not known, or as its reader
  */
-export function readRecords(file: string, columns: readonly string[]): AsyncIterable<SourceRecord> {
+export function readRecords(file: string, columns: readonly string[] | null): AsyncIterable<SourceRecord> {
   const kind = DATA_FILE.exec(file)?.[1];
   if (kind !== undefined) return READERS[kind]!(file, columns);
   throw new DataError('The kind of file is not known by its extension.', {

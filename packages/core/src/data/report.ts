@@ -29,20 +29,40 @@ export function dataReports(
     const leftOut = Object.entries(reasons)
       .filter(([, records]) => records > 0)
       .sort((a, b) => b[1] - a[1]);
-    return { ...report, ...counts, purpose, leftOut: Object.fromEntries(leftOut) };
+    const readAs = describeFormat(report);
+    return { ...report, ...counts, purpose, readAs, leftOut: Object.fromEntries(leftOut) };
   });
+}
+
+/** Records that gave no pair; of those that can give several, pairs. */
+const countLeftOut = ({ leftOut }: DataReport): number =>
+  Object.values(leftOut).reduce((sum, count) => sum + count, 0);
+
+/** "hh (chosen, rejected), plain text"; null where there was no record. */
+function describeFormat({ format, by, kind }: ReadReport): string | null {
+  if (format === null) return null;
+  const fields = by.length === 0 ? '' : ` (${by.join(', ')})`;
+  return `${format}${fields}${kind === null ? '' : kind === 'chat' ? ', chats' : ', plain text'}`;
 }
 
 /** Says where a tenth of the records or more was left out or cut: a run on other data than its user thinks. */
 export function dataWarnings(report: DataReport): string[] {
   const { file, purpose, rows, pairs, pairsCut } = report;
   const warnings: string[] = [];
-  if (rows - pairs > WARN_SHARE * rows) {
+  const leftOut = countLeftOut(report);
+  const whole = pairs + leftOut;
+  if (leftOut > WARN_SHARE * whole) {
     const reasons = Object.entries(report.leftOut).map(([reason, records]) => `${reason}: ${records}`);
+    // A record can give several pairs.
+    const what = whole === rows ? 'records' : 'pairs';
     warnings.push(
-      `${file}: ${percent(rows - pairs, rows)} of the ${rows} ${purpose} records are left out ` +
+      `${file}: ${percent(leftOut, whole)} of the ${whole} ${purpose} ${what} are left out ` +
         `(${reasons.join(', ')}). \`sralign data preview\` shows them; tokens.* sets the limits.`,
     );
+  }
+  if (report.badRows.length > 0) {
+    const lines = report.badRows.map(line => `\n  ${line}`).join('');
+    warnings.push(`${file}: ${purpose} rows that do not fit are left out (data.onBadRow: skip):${lines}`);
   }
   if (pairsCut > WARN_SHARE * pairs) {
     warnings.push(

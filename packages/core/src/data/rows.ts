@@ -1,4 +1,5 @@
 /** What a run learns from, as text, whatever format it came in. */
+import type { FormatName } from './formats/index.js';
 
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant';
@@ -29,14 +30,22 @@ export type Row = PreferenceRow;
 /** What became of the records of one file when they were read. */
 export interface ReadReport {
   readonly file: string;
+  /** The format that was recognised or given; null where there was no record. */
+  format: FormatName | null;
+  /** The fields by which it was recognised; empty where the first records do not have those of the format that was given. */
+  by: readonly string[];
+  /** Of the first row. */
+  kind: PromptContent['kind'] | null;
   /** Records read. */
   rows: number;
   /** Rows that the records gave: a record can give several. */
   used: number;
   /** Whether reading ended here because all the pairs asked for were there; what follows is not read. */
   stoppedEarly: boolean;
-  /** Reason: number of records passed over for it. */
+  /** Reason: number of records passed over for it; of ranked answers, of their pairs. */
   readonly skipped: Record<string, number>;
+  /** What is wrong with the rows that do not fit and are left out (data.onBadRow: skip): the first in full, then counts. */
+  badRows: readonly string[];
   /** The first few records passed over. */
   readonly examples: { row: number; reason: string }[];
 }
@@ -60,7 +69,12 @@ export interface EncodeCounts {
 /** What became of the records of one file, up to the pairs of a run. */
 export interface DataReport extends ReadReport, EncodeCounts {
   readonly purpose: 'training' | 'evaluation';
-  /** Reason: number of records that gave no pair, from the most frequent; rows = pairs + these. */
+  /** As what the records were read, by which fields, as texts or chats; null where there was no record. */
+  readonly readAs: string | null;
+  /**
+   * Reason: number of records that gave no pair, from the most frequent; rows = pairs + these, but where a record can give
+   * several pairs.
+   */
   readonly leftOut: Readonly<Record<string, number>>;
 }
 

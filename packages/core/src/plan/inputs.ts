@@ -1,12 +1,14 @@
 /** What a plan is made from: the model's config.json, and the lengths of the pairs. */
 import { join } from 'node:path';
+import { CHAT_FORMATS } from '../config/schema/data.js';
 import type { Config } from '../config/schema.js';
-import { readPreferenceRows } from '../data/read.js';
+import { readRows } from '../data/read.js';
+import { readingOf } from '../data/reading.js';
 import { DataError, ModelError } from '../errors.js';
 import { exists } from '../files.js';
 import { localModelFolder, resolveModelFolder } from '../hf/resolve.js';
 import { readModelSpec } from '../model/load.js';
-import { encodeForRun, equalAnswersOf } from '../tokens/run-data.js';
+import { encodeForRun } from '../tokens/run-data.js';
 import { loadTokenizer } from '../tokens/tokenizer.js';
 import { lengthsOf, type PairLengths } from './lengths.js';
 import type { WayInputs } from './ways.js';
@@ -41,9 +43,8 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
     const absent = missing[0] ?? join(tokenizerFolder, 'tokenizer.json');
     return { spec, modelSource, ...assumedLengths(config, absent) };
   }
-  const { rows } = await readPreferenceRows(config.data.train, config.data.format, {
+  const { rows } = await readRows(config.data.train, readingOf(config), {
     maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
-    equalAnswers: equalAnswersOf(config),
   });
   const purpose = config.data.eval.length === 0 ? 'training' : 'evaluation';
   const loaded = await loadTokenizer(tokenizerFolder);
@@ -79,7 +80,7 @@ function assumedLengths(
   { tokens, augmentation, data }: Config,
   missing: string,
 ): Pick<PlanInputs, 'timePairs' | 'memoryPairs' | 'sharedTokens' | 'lengthsSource'> {
-  const ofChats = data.format === 'conversational' || data.format === 'ultrafeedback';
+  const ofChats = data.chat === true || CHAT_FORMATS.includes(data.format);
   const inside = (augmentation.placement ?? (ofChats ? 'last-user-turn' : 'prompt')) === 'last-user-turn';
   const pairOf = (prompt: number): PairLengths => {
     const answer = tokens.maxTokens - prompt;

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { Communicator } from '@sralign/native';
 import { inTurns } from '../comm/turns.js';
 import type { Config } from '../config/schema.js';
-import { readPreferenceRows } from '../data/read.js';
+import { readRows } from '../data/read.js';
+import { readingOf } from '../data/reading.js';
 import { dataReports } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
 import { DataError } from '../errors.js';
@@ -14,7 +15,7 @@ import { loadModel, readModelSpec } from '../model/load.js';
 import type { ModelSpec } from '../model/spec.js';
 import { ReferenceCache } from '../reference/cache.js';
 import { type EncodedDataset, type EncodedPair, sameTokens } from '../tokens/encode.js';
-import { encodeForRun, equalAnswersOf } from '../tokens/run-data.js';
+import { encodeForRun } from '../tokens/run-data.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import type { TrainEvent } from './events.js';
 import type { TrainingPair } from './preference-trainer.js';
@@ -69,8 +70,7 @@ export async function prepareSources(
     files: readonly string[],
     maxPairs: number | null,
   ): Promise<EncodedDataset> => {
-    const equalAnswers = equalAnswersOf(config);
-    const read = await readPreferenceRows(files, config.data.format, { maxPairs, equalAnswers });
+    const read = await readRows(files, readingOf(config), { maxPairs });
     const { dataset, notice } = encodeForRun(read.rows, purpose, config, tokenizer, limits);
     reports.push(...dataReports(purpose, read.reports, dataset.reports));
     if (notice !== null) notices.push(notice);

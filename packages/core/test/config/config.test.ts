@@ -327,7 +327,7 @@ describe('loadConfig', () => {
 
 describe('descriptions', () => {
   it('cover every key of a configuration, each with its default', () => {
-    const config = parseConfig(minimal);
+    const config = parseConfig({ ...minimal, data: { train: 'train.jsonl' } });
     const keys = describeConfig();
     const paths = Object.entries(config).flatMap(([name, section]) =>
       typeof section === 'object' ? Object.keys(section).map(key => `${name}.${key}`) : [name],

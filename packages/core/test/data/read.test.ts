@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { parquetWriteFile } from 'hyparquet-writer';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { DataFormat } from '../../src/data/formats/index.js';
+import type { DataFormat } from '../../src/config/schema/data.js';
 import { readPreferenceRows } from '../../src/data/read.js';
 import { DataError } from '../../src/errors.js';
 
@@ -74,6 +74,10 @@ describe('hh', () => {
     expect(reports).toEqual([
       {
         file: rows[0]!.file,
+        format: 'hh',
+        by: ['chosen', 'rejected'],
+        kind: 'text',
+        badRows: [],
         rows: 5,
         used: 1,
         stoppedEarly: false,
@@ -95,7 +99,7 @@ describe('hh', () => {
   it('refuses a file none of whose records is a pair', async () => {
     const error = await errorOf(readRecords('hh', { chosen: 'a', rejected: 'b' }));
     expect(error.message).toMatch(
-      /None of the 1 records is a pair \(1: no shared prompt .* Is data\.format right\?/,
+      /None of the 1 records gives anything to learn from \(1: no shared prompt .* Is data\.format right\? They were read as hh/,
     );
   });
 });
@@ -205,10 +209,12 @@ describe('equal answers', () => {
     const { rows, reports } = await readPreferenceRows([file], format);
     expect(rows).toHaveLength(1);
     expect(reports[0]).toMatchObject({ rows: 2, used: 1, skipped: { 'chosen equals rejected': 1 } });
-    const sft = await readPreferenceRows([file], format, { equalAnswers: 'keep' });
+    const sft = await readPreferenceRows([file], format, { method: 'sft' });
     expect(sft.reports[0]).toMatchObject({ rows: 2, used: 2, skipped: {} });
     const error = await errorOf(readRecords(format, equal));
-    expect(error.message).toContain('None of the 1 records is a pair (1: chosen equals rejected)');
+    expect(error.message).toContain(
+      'None of the 1 records gives anything to learn from (1: chosen equals rejected)',
+    );
   });
 });
 

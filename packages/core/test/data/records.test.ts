@@ -33,9 +33,12 @@ async function save(content: string | Uint8Array, extension: string): Promise<st
   return file;
 }
 
-async function read(file: string): Promise<{ row: number; value: unknown }[]> {
+async function read(file: string): Promise<{ row: number; value?: unknown }[]> {
   const records = [];
-  for await (const record of readRecords(file, COLUMNS)) records.push(record);
+  for await (const record of readRecords(file, COLUMNS)) {
+    if (record.error !== undefined) throw record.error;
+    records.push(record);
+  }
   return records;
 }
 

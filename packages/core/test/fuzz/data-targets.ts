@@ -6,17 +6,20 @@ import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { parquetWriteFile } from 'hyparquet-writer';
 import { loadConfig, stringifyConfig } from '../../dist/config/load.js';
+import { FORMAT_NAMES } from '../../dist/data/formats/index.js';
 import { readPreferenceRows } from '../../dist/data/read.js';
 import { bytesOf, jsonOf, type Target, textOf } from './target.js';
 
 const repository = fileURLToPath(new URL('../../../../', import.meta.url));
 
-const FORMATS = ['hh', 'preference', 'conversational', 'ultrafeedback'] as const;
-type Format = (typeof FORMATS)[number];
+type Format = 'auto' | (typeof FORMAT_NAMES)[number];
+/** `auto` reads what it recognises; a named format what it is given. */
+const FORMATS: readonly Format[] = ['auto', ...FORMAT_NAMES];
 
 const turn = (role: string, content: string) => ({ role, content });
 const chat = (answer: string) => [turn('user', 'Hi 日本 😀'), turn('assistant', answer)];
 const RECORDS: Readonly<Record<Format, readonly unknown[]>> = {
+  auto: [{ query: 'Q', good: 'a', votes: [1, { by: null }] }],
   hh: [
     { chosen: '\n\nHuman: Hi\n\nAssistant: Hello.', rejected: '\n\nHuman: Hi\n\nAssistant: No.' },
     {
@@ -39,6 +42,57 @@ const RECORDS: Readonly<Record<Format, readonly unknown[]>> = {
   ultrafeedback: [
     { prompt: 'Hi 日本 😀', chosen: chat('A'), rejected: chat('B'), score_chosen: 9, score_rejected: 1.5 },
   ],
+  orca: [{ system: 'S', question: 'Q', chosen: 'A', rejected: 'B' }],
+  sharegpt: [
+    {
+      conversations: [{ from: 'human', value: 'Q' }],
+      chosen: { from: 'gpt', value: 'A' },
+      rejected: { from: 'gpt', value: 'B' },
+    },
+  ],
+  compared: [
+    { input: 'Q', output_1: 'A', output_2: 'B', label: 2 },
+    {
+      instruction: 'Q',
+      input: 'I',
+      response1: 'A',
+      response2: 'B',
+      annotator1: 1,
+      annotator2: 0,
+      annotator3: 1,
+    },
+    { history: 'Q', human_ref_A: 'A', human_ref_B: 'B', score_A: 3, score_B: '4' },
+  ],
+  ranked: [
+    { prompt: 'Q', answers: ['A', 'B', 'C'], scores: [1, 2.5, 2] },
+    {
+      prompt: 'Q',
+      completions: [
+        { response: 'A', rank: 2 },
+        { response: 'B', rank: 1 },
+      ],
+    },
+  ],
+  'qa-feedback': [
+    {
+      question: 'Q',
+      passages: [['T', 'A sentence.']],
+      ...Object.fromEntries([1, 2, 3, 4].map(number => [`prediction ${number}`, `${number}`])),
+      preference: [0, 1, 2, 1, 1, 2],
+    },
+  ],
+  oasst: [
+    {
+      prompt: {
+        role: 'prompter',
+        text: 'Q',
+        replies: [
+          { role: 'assistant', text: 'A', rank: 1, replies: [] },
+          { role: 'assistant', text: 'B', rank: 0, replies: [{ role: 'prompter', text: 'R', replies: [] }] },
+        ],
+      },
+    },
+  ],
 };
 
 /** Reads `bytes` as a file of this kind in every format that its text may be in. */
@@ -49,7 +103,7 @@ const readAs =
     writeFileSync(file, bytes);
     let last: unknown;
     for (const format of formats) {
-      await readPreferenceRows([file], format).catch(error => {
+      await readPreferenceRows([file], format, { pairs: 'all' }).catch(error => {
         last = error;
         if (error?.code !== 'ERR_DATA') throw error;
       });

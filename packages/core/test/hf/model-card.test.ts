@@ -18,6 +18,7 @@ function config(method: string, path: string): Config {
 }
 
 const none = { dropped: 0, equalAfterCut: 0, pairsCut: 0, promptsCut: 0, chosenCut: 0, rejectedCut: 0 };
+const read = { format: 'hh', by: ['chosen', 'rejected'], kind: 'text', badRows: [], readAs: 'hh' } as const;
 
 async function card(folder: string, config: Config, modelFolder: string, baseCard: string | null = null) {
   await writeModelCard(folder, {
@@ -30,10 +31,11 @@ async function card(folder: string, config: Config, modelFolder: string, baseCar
         rows: 10,
         used: 7,
         ...none,
+        ...read,
+        examples: [],
         purpose: 'training',
         stoppedEarly: false,
         skipped: { 'no prompt': 3 },
-        examples: [],
         pairs: 5,
         dropped: 2,
         leftOut: { 'no prompt': 3, 'prompt too long': 2 },
@@ -46,10 +48,11 @@ async function card(folder: string, config: Config, modelFolder: string, baseCar
         rows: 5,
         used: 5,
         ...none,
+        ...read,
+        examples: [],
         purpose: 'evaluation',
         stoppedEarly: true,
         skipped: {},
-        examples: [],
         pairs: 5,
         leftOut: {},
       },

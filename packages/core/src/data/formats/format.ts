@@ -1,5 +1,5 @@
 /** What a data format is: the fields of a record, and the rows they give. */
-import type { EqualAnswers, Row } from '../rows.js';
+import type { Row } from '../rows.js';
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -13,23 +13,43 @@ type WithoutPlace<R> = R extends Row ? Omit<R, 'file' | 'row'> : never;
 
 /** A row that does not know yet where it is from. */
 export type RowContent = WithoutPlace<Row>;
+export type PairContent = Extract<RowContent, { kind: 'pair' }>;
 
-/** The rows of a well-formed record, at least one; or the reason why it holds none. */
-export type ParsedRecord = { readonly rows: readonly RowContent[] } | { readonly skipped: string };
+/**
+ * The rows of a well-formed record, at least one, with the reasons why others of its answers are none; or the reason why it
+ * holds none.
+ */
+export type ParsedRecord =
+  | { readonly rows: readonly RowContent[]; readonly refused?: readonly string[] }
+  | { readonly skipped: string };
 
-/** How records become rows, whatever their format. */
+/** How the records of a file become rows, whatever their format. */
 export interface ParseOptions {
-  readonly equalAnswers: EqualAnswers;
+  /** Whether texts are the turns of a chat. */
+  readonly chat: boolean;
+  /** Which pairs a list of answers gives. */
+  readonly pairs: 'best-worst' | 'all';
+  /** The least difference between the scores of a pair; 0 for pairs without scores too. */
+  readonly minScoreGap: number;
 }
 
 export interface Format {
-  /** The fields that it reads, and no others. */
+  /** The fields that a record must have, in the words of a message: "prompt, chosen, rejected (texts)". */
+  readonly needs: string;
+  /** The fields that it may read, and no others. */
   readonly fields: readonly string[];
+  /** Pairs of answers, or single answers, from which only supervised training learns. */
+  readonly gives: 'pairs' | 'answers';
+  /** The fields by which a record is known to be of this format; null where it is not. */
+  recognise(record: Fields): readonly string[] | null;
   /** @throws DataError with file, row and field when a field is missing or of the wrong kind */
   parse(record: Fields, where: Where, options: ParseOptions): ParsedRecord;
 }
 
 /** The rows of a record that holds one pair. */
-export const onePair = (content: Omit<Extract<RowContent, { kind: 'pair' }>, 'kind'>): ParsedRecord => ({
+export const onePair = (content: Omit<PairContent, 'kind'>): ParsedRecord => ({
   rows: [{ kind: 'pair', ...content }],
 });
+
+export const TIE = 'tie';
+export const SMALL_GAP = 'the scores differ by less than data.minScoreGap';

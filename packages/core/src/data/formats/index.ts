@@ -1,42 +1,29 @@
-/** The data formats, and the reading of one record. */
-import type { Config } from '../../config/schema.js';
-import { DataError } from '../../errors.js';
-import { conversational, ultrafeedback } from './chat-pairs.js';
-import type { Fields, Format, ParsedRecord, ParseOptions, RowContent, Where } from './format.js';
-import { hh, preference } from './text-pairs.js';
+/** The data formats by name, in the order in which data.format: auto tries them. */
+import type { DataFormat } from '../../config/schema/data.js';
+import { compared } from './compared.js';
+import type { Format } from './format.js';
+import { hh } from './hh.js';
+import { oasst } from './oasst.js';
+import { conversational, orca, preference, sharegpt, ultrafeedback } from './pairs.js';
+import { qaFeedback } from './qa-feedback.js';
+import { ranked } from './ranked.js';
 
-export type DataFormat = Config['data']['format'];
+export type FormatName = Exclude<DataFormat, 'auto'>;
 
-export const FORMATS: Readonly<Record<DataFormat, Format>> = {
-  hh,
-  preference,
-  conversational,
+export const FORMATS: Readonly<Record<FormatName, Format>> = {
+  oasst,
+  sharegpt,
   ultrafeedback,
+  conversational,
+  orca,
+  preference,
+  hh,
+  compared,
+  'qa-feedback': qaFeedback,
+  ranked,
 };
 
-/**
- * Reads one record, which gives at least one row or a reason why it gives none.
- *
- * @throws DataError with file, row and field when a field is missing or of the wrong kind, or the prompt is empty
- */
-export function parseRecord(
-  format: Format,
-  value: unknown,
-  where: Where,
-  options: ParseOptions,
-): ParsedRecord {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new DataError('Expected a record with fields.', { ...where });
-  }
-  const parsed = format.parse(value as Fields, where, options);
-  if ('skipped' in parsed) return parsed;
-  for (const { prompt } of parsed.rows) {
-    if (prompt.kind === 'text' && prompt.text === '')
-      throw new DataError('The prompt is empty.', { ...where, field: 'prompt' });
-  }
-  if (options.equalAnswers === 'keep') return parsed;
-  const rows = parsed.rows.filter(row => !answersEqual(row));
-  return rows.length === 0 ? { skipped: 'chosen equals rejected' } : { rows };
-}
+export const FORMAT_NAMES = Object.keys(FORMATS) as readonly FormatName[];
 
-const answersEqual = (row: RowContent): boolean => row.kind === 'pair' && row.chosen === row.rejected;
+/** Every field that a format reads, and so every name that data.columns can give. */
+export const FIELDS: ReadonlySet<string> = new Set(Object.values(FORMATS).flatMap(({ fields }) => fields));

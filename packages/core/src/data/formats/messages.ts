@@ -1,52 +1,83 @@
-/** Conversations in the fields of a record. */
+/** Conversations in the fields of a record: messages {role, content}, or {from, value} as ShareGPT has them. */
 import { DataError } from '../../errors.js';
 import type { ChatMessage } from '../rows.js';
-import { fieldError } from './fields.js';
-import { type Fields, onePair, type ParsedRecord, type Where } from './format.js';
+import { fieldError, isObject, listField } from './fields.js';
+import type { Fields, Where } from './format.js';
 
 const ROLES: readonly unknown[] = ['system', 'user', 'assistant'];
 
-/** @throws DataError when the field is no list of messages {role, content} */
-export function messagesField(fields: Fields, field: string, where: Where): ChatMessage[] {
-  const value = fields[field];
-  if (!Array.isArray(value) || value.length === 0) {
-    throw fieldError(value, 'a list of messages {role, content}', { ...where, field });
-  }
-  return value.map((message: Partial<ChatMessage> | null, index) => {
-    const at = { ...where, field: `${field}[${index}]` };
-    if (!ROLES.includes(message?.role)) {
-      throw fieldError(message?.role, 'the role system, user or assistant', at);
-    }
-    if (typeof message?.content !== 'string') throw fieldError(message?.content, 'a text as content', at);
-    return { role: message.role!, content: message.content };
-  });
+/** What the roles of ChatML are called beside {from, value}. */
+const SHAREGPT_ROLES: Readonly<Record<string, ChatMessage['role']>> = {
+  system: 'system',
+  human: 'user',
+  user: 'user',
+  gpt: 'assistant',
+  assistant: 'assistant',
+};
+
+const isMessage = (value: unknown): value is Fields =>
+  isObject(value) && ('role' in value || 'from' in value);
+
+/** Whether the value is a message or a list of them, by its first. */
+export const holdsMessages = (value: unknown): boolean => isMessage(Array.isArray(value) ? value[0] : value);
+
+/** @throws DataError when the field is no list of messages */
+export function messagesField(record: Fields, field: string, where: Where): ChatMessage[] {
+  const list = listField(record, field, 'a list of messages {role, content}', where);
+  return list.map((message, index) => readMessage(message, { ...where, field: `${field}[${index}]` }));
+}
+
+/** As `messagesField`, and one message alone is a list of one. */
+export const messageOrMessages = (record: Fields, field: string, where: Where): ChatMessage[] =>
+  isMessage(record[field])
+    ? [readMessage(record[field], { ...where, field })]
+    : messagesField(record, field, where);
+
+function readMessage(value: unknown, at: Where & { readonly field: string }): ChatMessage {
+  const message = isObject(value) ? value : {};
+  const shareGpt = message.role === undefined && message.from !== undefined;
+  const role = shareGpt ? shareGptRole(message.from, at) : message.role;
+  if (!ROLES.includes(role)) throw fieldError(role, 'the role system, user or assistant', at);
+  const content = shareGpt ? message.value : message.content;
+  if (typeof content !== 'string')
+    throw fieldError(content, `a text as ${shareGpt ? 'value' : 'content'}`, at);
+  return { role: role as ChatMessage['role'], content };
+}
+
+function shareGptRole(from: unknown, at: Where & { readonly field: string }): ChatMessage['role'] {
+  if (typeof from === 'string' && Object.hasOwn(SHAREGPT_ROLES, from)) return SHAREGPT_ROLES[from]!;
+  throw fieldError(from, 'from: system, human or gpt', at);
 }
 
 /** The messages with which chosen and rejected both begin, leaving at least one to each. */
-export function sharedMessages(fields: Fields, where: Where): ChatMessage[] {
-  const chosen = messagesField(fields, 'chosen', where);
-  const rejected = messagesField(fields, 'rejected', where);
+export function sharedMessages(
+  chosen: readonly ChatMessage[],
+  rejected: readonly ChatMessage[],
+): ChatMessage[] {
   const different = chosen.findIndex((message, index) => !sameMessage(message, rejected[index]));
   const shared = different === -1 ? chosen.length : different;
   return chosen.slice(0, Math.min(shared, chosen.length - 1, rejected.length - 1));
 }
 
-/** The pair of a conversation and the answers in `chosen` and `rejected`. */
-export function chatPair(prompt: readonly ChatMessage[], fields: Fields, where: Where): ParsedRecord {
-  if (prompt.at(-1)?.role !== 'user') {
+/** @throws DataError when nobody asks for an answer at the end of the conversation */
+export function checkAsked(messages: readonly ChatMessage[], where: Where): void {
+  if (messages.at(-1)?.role !== 'user')
     throw new DataError('The conversation before the answer does not end in a user turn.', { ...where });
-  }
-  return onePair({
-    prompt: { kind: 'chat', messages: prompt },
-    chosen: answerField(fields, 'chosen', prompt, where),
-    rejected: answerField(fields, 'rejected', prompt, where),
-  });
 }
 
-/** An answer given as text, as one assistant message, or as the whole conversation that ends in it. */
-function answerField(fields: Fields, field: string, prompt: readonly ChatMessage[], where: Where): string {
-  if (typeof fields[field] === 'string') return fields[field];
-  const messages = messagesField(fields, field, where);
+/**
+ * An answer given as text, as one assistant message, or as the whole conversation that ends in it.
+ *
+ * @param prompt the conversation before it
+ */
+export function answerField(
+  record: Fields,
+  field: string,
+  prompt: readonly ChatMessage[],
+  where: Where,
+): string {
+  if (typeof record[field] === 'string') return record[field];
+  const messages = messageOrMessages(record, field, where);
   const rest = prompt.every((message, index) => sameMessage(message, messages[index]))
     ? messages.slice(prompt.length)
     : messages;

@@ -1,0 +1,91 @@
+/** Two answers to one prompt and a judgement of which is better: scores, a label, or the votes of annotators. */
+import { DataError } from '../../errors.js';
+import { fieldError, firstOf, has, isText, numberField } from './fields.js';
+import { type Fields, type Format, onePair, type Where } from './format.js';
+import { holdsMessages } from './messages.js';
+import { PROMPT_FIELDS, promptFields, readAnswer, readPrompt } from './prompt.js';
+import { noScores, refusalOfGap } from './scores.js';
+
+/** What data sets call the first and the second answer: ours, LLMBar, PandaLM, HelpSteer2, Stanford SHP. */
+const ANSWERS = [
+  ['answer_1', 'answer_2'],
+  ['output_1', 'output_2'],
+  ['response1', 'response2'],
+  ['response_1', 'response_2'],
+  ['response_a', 'response_b'],
+  ['human_ref_A', 'human_ref_B'],
+] as const;
+
+const SCORES = [
+  ['score_1', 'score_2'],
+  ['score_A', 'score_B'],
+  ['score_a', 'score_b'],
+] as const;
+
+/** 1: the first answer is better, 2: the second, 0: neither. */
+const LABELS = ['label', 'preference'] as const;
+
+/** One vote each, with the values of a label. */
+const VOTES = ['annotator1', 'annotator2', 'annotator3', 'annotator4', 'annotator5'] as const;
+
+const answersOf = (record: Fields) => ANSWERS.find(names => names.every(name => has(record, name)));
+
+function judgementFields(record: Fields): readonly string[] | null {
+  const scores = SCORES.find(names => names.every(name => has(record, name)));
+  if (scores !== undefined) return scores;
+  const label = firstOf(record, LABELS);
+  if (label !== undefined) return [label];
+  const votes = VOTES.filter(name => has(record, name));
+  return votes.length === 0 ? null : votes;
+}
+
+/** {prompt, answer_1, answer_2} with score_1 and score_2, a label, or votes; ties are passed over. */
+export const compared: Format = {
+  needs: 'prompt, answer_1, answer_2, and score_1, score_2 or a label (1, 2, 0: tie)',
+  fields: [...PROMPT_FIELDS, ...ANSWERS.flat(), ...SCORES.flat(), ...LABELS, ...VOTES],
+  gives: 'pairs',
+  recognise(record) {
+    const prompt = promptFields(record, 'any');
+    const answers = answersOf(record);
+    const judgement = judgementFields(record);
+    if (prompt === null || answers === undefined || judgement === null) return null;
+    const readable = answers.every(name => isText(record[name]) || holdsMessages(record[name]));
+    return readable ? [...prompt, ...answers, ...judgement] : null;
+  },
+  parse(record, where, options) {
+    const prompt = readPrompt(record, where, options);
+    const names = answersOf(record) ?? ANSWERS[0];
+    const [first, second] = names.map(name => readAnswer(record, name, prompt, where)) as [string, string];
+    const gap = judgedGap(record, where, options.minScoreGap);
+    const refusal = refusalOfGap(gap, options);
+    if (refusal !== null) return { skipped: refusal };
+    const [chosen, rejected] = gap > 0 ? [first, second] : [second, first];
+    return onePair({ prompt, chosen, rejected });
+  },
+};
+
+/** How much better the first answer is than the second: a difference of scores, or ±Infinity where there is a label. */
+function judgedGap(record: Fields, where: Where, minScoreGap: number): number {
+  const names = judgementFields(record);
+  if (names === null) {
+    throw new DataError('Nothing says which answer is better.', {
+      ...where,
+      hint: 'Expected score_1 and score_2, or a label (1, 2, 0: tie). data.columns takes other names.',
+    });
+  }
+  if (names.length === 2 && SCORES.some(scores => scores[0] === names[0]))
+    return numberField(record, names[0]!, where) - numberField(record, names[1]!, where);
+  if (minScoreGap > 0) throw noScores(where);
+  const votes = names.map(name => verdict(record, name, where));
+  const count = (value: number): number => votes.filter(vote => vote === value).length;
+  const [ties, first, second] = [count(0), count(1), count(2)] as const;
+  if (first > second && first > ties) return Number.POSITIVE_INFINITY;
+  return second > first && second > ties ? Number.NEGATIVE_INFINITY : 0;
+}
+
+function verdict(record: Fields, field: string, where: Where): 0 | 1 | 2 {
+  if (record[field] === 'tie') return 0;
+  const value = numberField(record, field, where);
+  if (value === 0 || value === 1 || value === 2) return value;
+  throw fieldError(record[field], '1 (the first answer is better), 2 or 0 (a tie)', { ...where, field });
+}

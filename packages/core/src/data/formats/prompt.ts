@@ -1,0 +1,68 @@
+/** The prompt of a record, under the names that published data sets give it. */
+import { DataError } from '../../errors.js';
+import type { ChatMessage, PromptContent } from '../rows.js';
+import { fieldError, firstOf, has, isText, textField } from './fields.js';
+import type { Fields, ParseOptions, Where } from './format.js';
+import { answerField, checkAsked, holdsMessages, messagesField } from './messages.js';
+
+/** The first that a record has is its prompt. */
+const NAMES = ['prompt', 'instruction', 'question', 'input', 'history'] as const;
+
+/** All that the prompt is read from. `input` continues an `instruction`. */
+export const PROMPT_FIELDS: readonly string[] = [...NAMES, 'system'];
+
+/** The fields of the prompt that the record has; null where it has none of the kind. */
+export function promptFields(record: Fields, kind: 'text' | 'messages' | 'any'): readonly string[] | null {
+  const name = firstOf(record, NAMES);
+  if (name === undefined) return null;
+  const isOfKind = {
+    text: isText(record[name]),
+    messages: holdsMessages(record[name]),
+    any: isText(record[name]) || holdsMessages(record[name]),
+  }[kind];
+  if (!isOfKind) return null;
+  const more = name === 'instruction' && has(record, 'input') ? ['input'] : [];
+  return [...(record.system === undefined ? [] : ['system']), name, ...more];
+}
+
+/**
+ * The prompt: messages where the field holds messages, or the record's texts are a chat; else a text.
+ *
+ * @throws DataError with file, row and field; for a system text in data that are no chats
+ */
+export function readPrompt(
+  record: Fields,
+  where: Where,
+  { chat }: Pick<ParseOptions, 'chat'>,
+): PromptContent {
+  const name = firstOf(record, NAMES) ?? 'prompt';
+  if (holdsMessages(record[name])) {
+    const messages = messagesField(record, name, where);
+    checkAsked(messages, where);
+    return { kind: 'chat', messages: withSystem(messages, record, where) };
+  }
+  const text = promptText(record, name, where);
+  if (text === '') throw new DataError('The prompt is empty.', { ...where, field: name });
+  if (chat) return { kind: 'chat', messages: withSystem([{ role: 'user', content: text }], record, where) };
+  return { kind: 'text', text };
+}
+
+function promptText(record: Fields, name: string, where: Where): string {
+  const text = textField(record, name, where);
+  const more = name === 'instruction' && has(record, 'input') ? textField(record, 'input', where) : '';
+  return more === '' ? text : `${text}\n\n${more}`;
+}
+
+/** The conversation with the record's system text in front, where it has one and the conversation has none. */
+export function withSystem(messages: ChatMessage[], record: Fields, where: Where): ChatMessage[] {
+  if (!has(record, 'system') || record.system === '' || messages[0]?.role === 'system') return messages;
+  return [{ role: 'system', content: textField(record, 'system', where) }, ...messages];
+}
+
+/** An answer to the prompt. @throws DataError with file, row and field */
+export function readAnswer(record: Fields, field: string, prompt: PromptContent, where: Where): string {
+  if (prompt.kind === 'chat') return answerField(record, field, prompt.messages, where);
+  if (holdsMessages(record[field]))
+    throw fieldError(record[field], 'a text, as the prompt is one', { ...where, field });
+  return textField(record, field, where);
+}
