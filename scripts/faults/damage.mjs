@@ -1,7 +1,8 @@
 // Damaged checkpoints: every file, with a flipped bit, cut short, missing, and with the contents of another checkpoint. Each is refused
 // by its name, nothing else is changed by the refusal, and the checkpoint goes on once it is whole again.
+import { spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import {
   checkpointsOf,
   compare,
@@ -9,18 +10,25 @@ import {
   hasMpirun,
   lost,
   newFolder,
+  processesIn,
   Run,
   survived,
   undisturbed,
   unequal,
 } from './runs.mjs';
 
+const CHECKSUMS = 'checksums.json';
+
 /** A run that was killed with two checkpoints. `prepare` gets it before it starts. */
 export async function killedRun(name, settings, ranks = 1, prepare = () => {}) {
   const run = new Run(name, settings, ranks);
   prepare(run);
   const job = run.start();
-  job.onLine(line => line.startsWith('checkpoint') && line.includes('step-000006') && job.kill('SIGKILL'));
+  job.onLine(line => {
+    if (!line.startsWith('checkpoint') || !line.includes('step-000006')) return;
+    // The ranks of a launcher that is killed alone would go on to the end.
+    spawnSync('kill', ['-KILL', ...processesIn(run.home).map(String)]);
+  });
   await job.ended;
   await hasEnded(run.home);
   return run;
@@ -49,7 +57,9 @@ async function* damaged(part, ranks, random) {
       damage(file, join(older, name), random);
       if (what !== 'missing' && readFileSync(file).equals(original)) continue; // the same in both checkpoints
       const job = await run.start('--resume').ended;
-      yield { part: `${part}: ${what}`, outcome: refused(job, name, what) };
+      // With the list of another checkpoint it is the files that do not fit it.
+      const named = what === 'swap' && name === CHECKSUMS ? basename(newest) : name;
+      yield { part: `${part}: ${what}`, outcome: refused(job, named, what) };
       rmSync(run.folder, { recursive: true });
       cpSync(kept, run.folder, { recursive: true });
     }

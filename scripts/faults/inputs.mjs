@@ -47,6 +47,13 @@ const CHANGES = {
         value.add_bos_token = !(value.add_bos_token ?? true);
       }),
   ],
+  'another chat template': [
+    'chat template',
+    run => writeFileSync(join(run.model, 'chat_template.jinja'), '{{ messages[0].content }}'),
+  ],
+  'no tokenizer': ['tokenizer.json', run => rmSync(join(run.model, 'tokenizer.json'))],
+  'no model': ['model', run => rmSync(run.model, { recursive: true })],
+  'no training file': ['train.jsonl', run => rmSync(run.train)],
   'another method': [
     'method',
     run =>

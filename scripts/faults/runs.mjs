@@ -7,6 +7,8 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -24,7 +26,7 @@ const DATA = join(ROOT, 'examples/data/hh-rlhf');
 const hangLimitMs = 240_000;
 
 /** A folder under which everything of a call lies; it is removed when the process ends. */
-const scratch = mkdtempSync(join(tmpdir(), 'sralign-faults-'));
+const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'sralign-faults-')));
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
 process.on('SIGINT', () => process.exit(130));
 process.on('SIGTERM', () => process.exit(143));
@@ -150,14 +152,14 @@ export class Job {
   }
 }
 
-/** The processes of a job that work in `home`, other than this one: its ranks, and what starts them. */
+/** The processes of a job that work in `home`: its ranks, and what starts them. */
 export function processesIn(home) {
   return readdirSync('/proc')
     .filter(name => /^\d+$/.test(name) && Number(name) !== process.pid)
     .map(Number)
     .filter(pid => {
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${home}/config.yaml`);
+        return readlinkSync(`/proc/${pid}/cwd`) === home;
       } catch {
         return false; // has ended meanwhile
       }
