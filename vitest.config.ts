@@ -59,7 +59,7 @@ export default defineConfig({
       { extends: true, test: { name: 'kernels', include: everyKernels } },
       {
         extends: true,
-        test: { name: 'sanitizers', include: ['native/test/sanitizers/*.test.ts'], testTimeout: 900_000 },
+        test: { name: 'sanitizers', include: ['native/test/sanitizers/*.test.ts'], testTimeout: 1_800_000 },
       },
       {
         extends: true,

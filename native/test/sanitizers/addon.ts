@@ -21,7 +21,10 @@ const LIBRARIES = { address: 'libasan.so', thread: 'libtsan.so' };
  */
 const OPTIONS = {
   address: { ASAN_OPTIONS: 'detect_leaks=0:allocator_may_return_null=1' },
-  thread: { TSAN_OPTIONS: 'ignore_noninstrumented_modules=1:halt_on_error=1:report_thread_leaks=0' },
+  thread: {
+    TSAN_OPTIONS:
+      'ignore_noninstrumented_modules=1:halt_on_error=1:report_thread_leaks=0:allocator_may_return_null=1',
+  },
 };
 
 /** The library of the compiler that a program must load first, or undefined where the compiler has none. */

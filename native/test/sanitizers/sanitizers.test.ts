@@ -4,7 +4,8 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { buildAddon, buildMutant, libraryOf, type Mutation, runNode, type Sanitizer } from './addon.js';
 
 const BUILD_MS = 1_800_000;
-const FINDING = /(ERROR|WARNING): \w+Sanitizer: (?!failed to allocate)|runtime error:/;
+const FINDING =
+  /(ERROR|WARNING): \w+Sanitizer: (?!failed to allocate|requested allocation size)|runtime error:/;
 /** A shell that limits a process does not run under a sanitizer, nor does a sanitizer with so few files. */
 const NOT_LIMITED = '^(?!.*open files)';
 const TESTS_OF = {
