@@ -17,6 +17,9 @@ const PATIENCE_MS = 1500;
  */
 export const LAUNCHED = 'SRALIGN_LAUNCHED';
 
+/** The commands that several ranks run together. */
+export const RANK_COMMANDS: readonly string[] = ['train'];
+
 /** The arguments of this process, without those of Node. */
 export function commandArguments(): string[] {
   const launched = isRankOfLaunch() ? process.env[LAUNCHED] : undefined;

@@ -16,9 +16,10 @@ import { planCommand } from './commands/plan.js';
 import { trainCommand } from './commands/train.js';
 import { verifyCommand } from './commands/verify.js';
 import { keepIgnoringHangup } from './hangup.js';
-import { commandArguments, endWithLauncher } from './launched.js';
+import { commandArguments, endWithLauncher, RANK_COMMANDS } from './launched.js';
 import { outliveReaders } from './lost-readers.js';
-import { examples } from './options.js';
+import { examples, withSettings } from './options.js';
+import { printForPrograms, recordOf } from './report/error-record.js';
 import { version } from './version.js';
 
 function buildProgram(): Command {
@@ -47,7 +48,8 @@ function buildProgram(): Command {
     doctorCommand(),
   ])
     program.addCommand(command);
-  for (const command of withSubcommands(program))
+  for (const command of withSubcommands(program)) {
+    refuseRepetition(command);
     command
       .exitOverride()
       .configureOutput({
@@ -57,7 +59,20 @@ function buildProgram(): Command {
       })
       .configureHelp({ showGlobalOptions: true })
       .helpOption('-h, --help', 'print this help');
+  }
   return program;
+}
+
+/** Of an option that takes one value and is given twice, one value would be dropped in silence. */
+function refuseRepetition(command: Command): void {
+  for (const option of command.options) {
+    if (option.isBoolean() || Array.isArray(option.defaultValue)) continue;
+    let times = 0;
+    command.on(`option:${option.name()}`, () => {
+      times++;
+      if (times > 1) command.error(`error: option '${option.flags}' takes one value and is given twice`);
+    });
+  }
 }
 
 const withSubcommands = (command: Command): Command[] => [
@@ -65,26 +80,33 @@ const withSubcommands = (command: Command): Command[] => [
   ...command.commands.flatMap(withSubcommands),
 ];
 
-/** Says what went wrong, on stderr; returns the exit code. As a rank of a job it ends all ranks instead. */
+/**
+ * Says what went wrong, on stderr, and under --json as an object on stdout; returns the exit code. As a rank of a job it ends
+ * all ranks instead.
+ */
 async function report(error: unknown, debug: boolean): Promise<number> {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : reportUsage();
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : reportUsage(error);
   const failure = error instanceof Error ? error : new Error(String(error));
-  const exitCode = 'exitCode' in failure && typeof failure.exitCode === 'number' ? failure.exitCode : 1;
   const { failWorld, withoutSecrets } = await import('@sralign/core');
-  const message = withoutSecrets(debug ? `${failure.message}\n${failure.stack}` : failure.message);
-  failWorld(message, exitCode);
+  const record = recordOf(failure, withoutSecrets);
+  printForPrograms(record, args);
+  const message = debug ? `${record.message}\n${withoutSecrets(failure.stack ?? '')}` : record.message;
+  failWorld(message, record.exitCode);
   const overProgress = process.stderr.isTTY ? '\r\u001b[K' : '';
   process.stderr.write(`${overProgress}sralign: ${message}\n`);
-  return exitCode;
+  return record.exitCode;
 }
 
-/** The same for wrong arguments, which commander has described in `usage`; only `train` runs on several ranks. */
-async function reportUsage(): Promise<number> {
-  if (commandArguments()[0] === 'train') {
+/** The same for wrong arguments, which commander has described in `usage`. */
+async function reportUsage(error: CommanderError): Promise<number> {
+  if (error.code === 'commander.unknownCommand') usage += commandsOf(program, args);
+  const message = usage.trim();
+  printForPrograms({ code: 'ERR_USAGE', exitCode: 2, message }, args);
+  if (RANK_COMMANDS.includes(args[0]!)) {
     const { failWorld, joinWorld } = await import('@sralign/core');
     try {
       joinWorld(); // every rank has the same arguments, so that all of them come here
-      failWorld(usage.trim(), 2);
+      failWorld(message, 2);
     } catch {
       // Then every rank says it for itself.
     }
@@ -93,8 +115,15 @@ async function reportUsage(): Promise<number> {
   return 2;
 }
 
+/** "Commands: train, generate, ..." of the command whose subcommand is unknown. */
+function commandsOf(command: Command, args: readonly string[]): string {
+  const inner = command.commands.find(of => of.name() === args[0]);
+  if (inner !== undefined && inner.commands.length > 0) return commandsOf(inner, args.slice(1));
+  return `Commands: ${command.commands.map(of => of.name()).join(', ')}. \`sralign --help\` says what they do.\n`;
+}
+
 keepIgnoringHangup();
-const args = commandArguments();
+const args = withSettings(commandArguments());
 outliveReaders(() => args[0] === 'train');
 endWithLauncher();
 let usage = '';

@@ -35,9 +35,32 @@ export function positiveNumber(text: string): number {
 
 /** `--set key=value`, which train and data preview share: repeatable, collected in order. */
 export const setOption = (): Option =>
-  new Option('--set <key=value>', 'set a key of the configuration, as in --set loss.beta=0.05 (repeatable)')
+  new Option(
+    '--set <key=value>',
+    'set a key of the configuration, as in --set loss.beta=0.05 or --loss.beta=0.05 (repeatable)',
+  )
     .argParser((assignment: string, before: string[]) => [...before, assignment])
     .default([], 'none');
+
+const CHAT_TEMPLATE = 'chat template: chatml, llama-3, zephyr, mistral, gemma, hh, or a Jinja file';
+
+/** `--chat-template`, for a command that takes no configuration. */
+export const chatTemplateOption = (more: string): Option =>
+  new Option('--chat-template <name>', `${CHAT_TEMPLATE}; ${more}`);
+
+/** The same for one that does: tokens.chatTemplate. Adds to what `--set` collects. */
+export const chatTemplateSetting = (): Option =>
+  new Option('--chat-template <name>', `${CHAT_TEMPLATE} (tokens.chatTemplate)`);
+
+/** What `--set` says, with what is set by options of their own. */
+export const settingsOf = ({
+  set,
+  chatTemplate,
+}: {
+  set: readonly string[];
+  chatTemplate?: string;
+}): string[] =>
+  chatTemplate === undefined ? [...set] : [...set, `tokens.chatTemplate=${JSON.stringify(chatTemplate)}`];
 
 /** `--device`, for the commands that take no configuration. */
 export const deviceOption = (): Option =>
@@ -49,3 +72,13 @@ export const deviceOption = (): Option =>
 /** The examples at the end of a --help. */
 export const examples = (...lines: string[]): string =>
   `\nExamples:\n${lines.map(line => `  $ ${line}`).join('\n')}\n`;
+
+/** `--loss.beta=0.05` is `--set loss.beta=0.05`; what follows `--` stays as it is. */
+export function withSettings(args: readonly string[]): string[] {
+  const end = args.indexOf('--');
+  return args.flatMap((arg, index) => {
+    const isSetting =
+      /^--[a-z]\w*(\.\w+)+=/i.test(arg) && (end === -1 || index < end || args[0] === 'launch');
+    return isSetting ? ['--set', arg.slice(2)] : [arg];
+  });
+}

@@ -128,7 +128,7 @@ describe('sralign data preview', () => {
     expect(chat).toMatch(/^end of an answer +<\/s>, as the chat template writes it; nothing is added/m);
     const endless = await preview('conversational', `{{ bos_token }}${turns.replace('</s>', '\\n')}`);
     expect(endless).toMatch(/^BOS +<s>, as the chat template writes it$/m);
-    expect(endless).toMatch(/^end of an answer +none: the chat template writes no special token there/m);
+    expect(endless).toMatch(/^end of an answer +none: the chat template writes nothing there/m);
   });
 
   it('shows no p to sft, and refuses what training would', async () => {

@@ -3,12 +3,14 @@ import { type ChildProcess, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { parse } from 'yaml';
 import { relayErrors } from '../src/mpirun-output.js';
-import { lines, MODEL, type Outcome, ROOT, runNode, sralign, TemporaryFolder } from './run.js';
+import { lines, type Outcome, ROOT, runNode, sralign, TemporaryFolder } from './run.js';
 import { tinyConfig } from './tiny.js';
 
 const DEADLINE_MS = 50_000;
@@ -97,26 +99,35 @@ describe('sralign launch', () => {
   });
 
   it('runs the command in every process, each with its part of the cores', async () => {
-    const alone = await sralign(['doctor']);
-    const cores = Number(/threads +\d+ of (\d+) cores/.exec(alone.stdout)![1]);
-    const { code, stdout } = await sralign(['launch', '--nproc', '2', 'doctor']);
+    using folder = new TemporaryFolder();
+    const set = [
+      'training.maxSteps=1',
+      'training.threads=null',
+      'data.eval=[]',
+      'evaluation.everySteps=null',
+    ];
+    const args = ['train', tinyConfig(folder), ...set.flatMap(change => ['--set', change])];
+    const { code, stderr } = await sralign(['launch', '--nproc', '2', ...args]);
     expect(code).toBe(0);
-    const threads = Math.max(1, Math.floor(cores / 2));
-    expect(stdout.match(new RegExp(`threads +${threads} of ${cores} cores`, 'g'))).toHaveLength(2);
+    const threads = Math.max(1, Math.floor(availableParallelism() / 2));
+    expect(stderr).toMatch(new RegExp(`, ${threads} threads$`, 'm'));
+    expect(stderr).toContain('2 ranks on ');
   });
 
   it.each([':', ' : -np 1 touch b', 'two\nlines "quoted"'])('passes on %j as it is', async text => {
-    const args = ['generate', MODEL, '--max-new-tokens', '1', '--prompt'];
-    const alone = await sralign([...args, text]);
-    expect(alone.code).toBe(0);
-    const launched = await sralign(['launch', '--nproc', '1', '--', ...args, text]);
-    expect(launched).toMatchObject(alone);
+    using folder = new TemporaryFolder();
+    const set = [`augmentation.prompt=${JSON.stringify(text)}`, 'training.maxSteps=1', 'method=sft'];
+    const args = ['train', tinyConfig(folder), ...set.flatMap(change => ['--set', change])];
+    const { code } = await sralign(['launch', '--nproc', '1', '--', ...args]);
+    expect(code).toBe(0);
+    const { augmentation } = parse(readFileSync(folder.join('run/config.yaml'), 'utf8'));
+    expect(augmentation.prompt).toBe(text);
   });
 
   it('lets no argument start another program', async () => {
     using folder = new TemporaryFolder();
     const file = folder.join('touched');
-    const args = ['generate', MODEL, '--prompt', 'x', ':', '-np', '1', 'touch', file];
+    const args = ['train', tinyConfig(folder), ':', '-np', '1', 'touch', file];
     const { code, stderr } = await sralign(['launch', '--nproc', '1', '--', ...args]);
     expect(stderr).toContain("unknown option '-np'");
     expect(code).toBe(2);
@@ -125,8 +136,10 @@ describe('sralign launch', () => {
 
   it('leaves OMP_NUM_THREADS as it is', async () => {
     vi.stubEnv('OMP_NUM_THREADS', '3');
-    const { stdout } = await sralign(['launch', '--nproc', '1', '--', 'doctor']);
-    expect(stdout).toMatch(/threads +3 of /);
+    using folder = new TemporaryFolder();
+    const set = ['training.maxSteps=1', 'training.threads=null', 'method=sft'].flatMap(of => ['--set', of]);
+    const { stderr } = await sralign(['launch', '--nproc', '1', '--', 'train', tinyConfig(folder), ...set]);
+    expect(stderr).toMatch(/, 3 threads$/m);
   });
 
   it('starts a job of its own, whatever its surroundings are', async () => {
@@ -142,7 +155,7 @@ describe('sralign launch', () => {
   it('says what is missing where there is no mpirun', async () => {
     using folder = new TemporaryFolder();
     vi.stubEnv('PATH', folder.path);
-    const { code, stderr } = await sralign(['launch', '--nproc', '2', 'doctor']);
+    const { code, stderr } = await sralign(['launch', '--nproc', '2', 'train', 'x.yaml']);
     expect(stderr).toMatch(/^sralign: mpirun is not there: .*apt-get install openmpi-bin/);
     expect(code).toBe(2);
   });
@@ -166,6 +179,29 @@ describe('sralign launch', () => {
     expect(code).toBe(2);
   });
 
+  it('says it once to programs too', async () => {
+    const { code, stdout } = await sralign([
+      'launch',
+      '--nproc',
+      '2',
+      'train',
+      '/nowhere/config.yaml',
+      '--json',
+    ]);
+    expect(code).toBe(2);
+    const { error } = JSON.parse(stdout) as { error: Record<string, unknown> };
+    expect(error).toMatchObject({ exitCode: 2, message: expect.stringContaining('/nowhere/config.yaml') });
+  });
+
+  it.each(['doctor', 'generate', 'trian'])(
+    'refuses %s, which several ranks do not run together',
+    async command => {
+      const { code, stderr } = await sralign(['launch', '--nproc', '2', '--', command]);
+      expect(stderr).toBe(`error: '${command}' does not run on several ranks; launch starts: train\n`);
+      expect(code).toBe(2);
+    },
+  );
+
   it('is stopped by one signal where there is nothing to save yet', async () => {
     const { outcome } = await endWaitingJob(launcher => process.kill(launcher, 'SIGTERM'));
     expect(outcome).toMatchObject({ code: 130, stdout: '' });
@@ -185,7 +221,7 @@ describe('sralign launch', () => {
       process.kill(launcher, 'SIGKILL');
     });
     expect(outcome.code).toBeNull();
-    await sralign(['launch', '--nproc', '1', 'doctor']);
+    await sralign(['launch', '--nproc', '1', 'train', '/nowhere/config.yaml']);
     expect(sharedOf(killed)).toEqual([]);
   });
 

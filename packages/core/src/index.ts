@@ -1,6 +1,7 @@
 /** Public interface of @sralign/core. */
 export { type Answers, type PackedBatch, type PairTokens, packPairs, type View } from './batch/pack.js';
 export { consolidate } from './checkpoint/consolidate.js';
+export { chooseDevice } from './comm/compute.js';
 export { deviceOfRank, failWorld, joinWorld, leaveWorld, worldCommunicator } from './comm/world.js';
 export { configJsonSchema, describeConfig } from './config/describe.js';
 export { environment, type Ranks } from './config/env.js';
@@ -40,7 +41,9 @@ export { type Alternative, type PlanRequest, planRun, type RunPlan } from './pla
 export { listenToProgress, type Progress } from './progress.js';
 export type { AnswerLogps } from './reference/cache.js';
 export { SHARDINGS, type Sharding, type ShardingOptions } from './shard/unit.js';
+export { BUILT_IN_TEMPLATES, type BuiltInTemplate } from './tokens/built-in-templates.js';
 export { renderChat } from './tokens/chat-template.js';
+export { endOfTurnNotice } from './tokens/completion.js';
 export { type EncodedDataset, type EncodedPair, encodePairs } from './tokens/encode.js';
 export { explainPair } from './tokens/explain.js';
 export { type EncodedForRun, encodeForRun, equalAnswersOf, type TokenLimits } from './tokens/run-data.js';

@@ -15,6 +15,7 @@ export function consolidateCommand(): Command {
       'step of a run, such as RUN@100, or the folder of a checkpoint, with the shards of all ranks',
     )
     .argument('<out>', 'folder to write; it must not exist')
+    .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       examples(
@@ -25,8 +26,8 @@ export function consolidateCommand(): Command {
     .action(withProgress(runConsolidate));
 }
 
-async function runConsolidate(checkpoint: string, out: string): Promise<void> {
+async function runConsolidate(checkpoint: string, out: string, { json }: { json?: boolean }): Promise<void> {
   const { consolidate } = await import('@sralign/core');
   await consolidate(checkpoint, out);
-  process.stdout.write(`${out}\n`);
+  process.stdout.write(`${json ? JSON.stringify({ folder: out }) : out}\n`);
 }

@@ -2,7 +2,7 @@
 import { styleText } from 'node:util';
 import type { EncodedDataset, EncodedForRun, explainPair } from '@sralign/core';
 import { Command } from 'commander';
-import { examples, setOption, wholeNumber } from '../options.js';
+import { chatTemplateSetting, examples, setOption, settingsOf, wholeNumber } from '../options.js';
 import { dataSummary } from '../report/data-summary.js';
 import { listing, number } from '../report/table.js';
 import { withProgress } from '../report/with-progress.js';
@@ -13,6 +13,8 @@ type ExplainedText = PairExplanation['prompt'];
 interface PreviewOptions {
   rows: number;
   set: string[];
+  chatTemplate?: string;
+  json?: boolean;
 }
 
 /** Pairs that the report looks at: enough to choose limits, soon done on a large data set. */
@@ -28,6 +30,8 @@ export function dataCommand(): Command {
     .argument('<config>', 'YAML file of a training run')
     .option('--rows <n>', 'rows shown', wholeNumber(0), 3)
     .addOption(setOption())
+    .addOption(chatTemplateSetting())
+    .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       examples(
@@ -44,14 +48,16 @@ export function dataCommand(): Command {
 
 async function runPreview(file: string, options: PreviewOptions): Promise<void> {
   const core = await import('@sralign/core');
-  const config = await core.loadConfig(file, options.set);
+  const config = await core.loadConfig(file, settingsOf(options));
   const { path, revision, tokenizer: tokenizerSource } = config.model;
   const modelFolder = await core.resolveModelFolder(path, revision, { need: 'config' });
   const tokenizerFolder =
     tokenizerSource === null
       ? modelFolder
       : await core.resolveModelFolder(tokenizerSource, revision, { need: 'tokenizer' });
-  const tokenizer = await core.loadTokenizer(tokenizerFolder);
+  const tokenizer = await core.loadTokenizer(tokenizerFolder, {
+    chatTemplate: config.tokens.chatTemplate,
+  });
   const limits = { ...(await core.readModelSpec(modelFolder)), modelFolder };
   const { rows, reports } = await core.readRows(config.data.train, core.readingOf(config), {
     maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
@@ -70,20 +76,30 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
     augmentation: withP ? config.augmentation : null,
     equalAnswers: core.equalAnswersOf(config),
   };
-  for (const row of rows.slice(0, options.rows))
-    process.stdout.write(`${pairText(core.explainPair(row, tokenizer, encoding))}\n\n`);
-  process.stdout.write(`${endsReport(core.explainPair(rows[0]!, tokenizer, encoding).ends)}\n\n`);
+  const shown = rows.slice(0, options.rows).map(row => core.explainPair(row, tokenizer, encoding));
+  const { ends } = core.explainPair(rows[0]!, tokenizer, encoding);
+  if (!options.json) {
+    for (const pair of shown) process.stdout.write(`${pairText(pair)}\n\n`);
+    process.stdout.write(`${endsReport(ends)}\n\n`);
+  }
   if (encoded instanceof Error) throw encoded;
   const { dataset, notice } = encoded;
   const report = core.dataReports('training', reports, dataset.reports);
-  process.stdout.write(`${report.map(dataSummary).join('\n')}\n`);
   const warnings = [
     ...report.flatMap(core.dataWarnings),
     ...core.rowWarnings(rows, 'training', config.method),
   ];
+  const ofTurn = ends.endTokens > 1 ? core.endOfTurnNotice(tokenizer) : null;
+  const notes = [notice, ofTurn].filter(note => note !== null);
+  if (options.json) {
+    const preview = { rows: shown, ends, reports: report, warnings, notes, lengths: lengthsOf(dataset) };
+    process.stdout.write(`${JSON.stringify(preview)}\n`);
+    return;
+  }
+  process.stdout.write(`${report.map(dataSummary).join('\n')}\n`);
   for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`);
-  if (notice !== null) process.stdout.write(`note: ${notice}\n`);
-  process.stdout.write(`\n${lengthReport(dataset)}\n`);
+  for (const note of notes) process.stdout.write(`note: ${note}\n`);
+  process.stdout.write(`\n${lengthReport(lengthsOf(dataset))}\n`);
 }
 
 const FATES = {
@@ -121,7 +137,7 @@ function part(label: string, { text, tokens, cutText, cutTokens }: ExplainedText
 const indented = (text: string): string => text.replace(/^/gm, '  | ');
 
 /** Which rule gave the first and the last token. */
-function endsReport({ decidedBy, bos, end }: PairExplanation['ends']): string {
+function endsReport({ decidedBy, bos, end, endTokens }: PairExplanation['ends']): string {
   if (decidedBy === 'tokenizer') {
     return listing([
       [
@@ -136,26 +152,53 @@ function endsReport({ decidedBy, bos, end }: PairExplanation['ends']): string {
     [
       'end of an answer',
       end === null
-        ? 'none: the chat template writes no special token there, so no model learns from it where to stop'
-        : `${end}, as the chat template writes it; nothing is added, and none behind a cut one`,
+        ? 'none: the chat template writes nothing there, so no model learns from it where to stop'
+        : `${end}, as the chat template writes it; nothing is added, and none behind a cut one` +
+          (endTokens === 1 ? '' : `; text of ${endTokens} tokens, as the tokenizer has no such token`),
     ],
   ]);
 }
 
-function lengthReport({ pairs, sharedAugmentation, augmented: withP }: EncodedDataset): string {
-  const augmented = pairs.map(pair => sharedAugmentation.length + pair.augmentedPrompt.length);
-  return listing([
-    ['pairs', number(pairs.length)],
-    ['prompt tokens', spread(pairs.map(pair => pair.prompt.length))],
-    ...(withP ? ([['p ⊕ x tokens', spread(augmented)]] as const) : []),
-    ['response tokens', spread(pairs.flatMap(pair => [pair.chosen.length, pair.rejected.length]))],
-  ]);
+/** In tokens. */
+interface Spread {
+  readonly median: number;
+  /** Nine in ten are no longer. */
+  readonly most: number;
+  readonly longest: number;
 }
 
-/** "median 80, 90 % up to 210, longest 256". */
-function spread(lengths: readonly number[]): string {
+interface Lengths {
+  readonly pairs: number;
+  readonly prompt: Spread;
+  /** Null where nothing reads the augmented view. */
+  readonly augmentedPrompt: Spread | null;
+  readonly response: Spread;
+}
+
+function lengthsOf({ pairs, sharedAugmentation, augmented: withP }: EncodedDataset): Lengths {
+  const augmented = pairs.map(pair => sharedAugmentation.length + pair.augmentedPrompt.length);
+  return {
+    pairs: pairs.length,
+    prompt: spread(pairs.map(pair => pair.prompt.length)),
+    augmentedPrompt: withP ? spread(augmented) : null,
+    response: spread(pairs.flatMap(pair => [pair.chosen.length, pair.rejected.length])),
+  };
+}
+
+function spread(lengths: readonly number[]): Spread {
   const sorted = lengths.toSorted((a, b) => a - b);
-  const at = (share: number): string =>
-    number(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
-  return `median ${at(0.5)}, 90 % up to ${at(0.9)}, longest ${at(1)}`;
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+  return { median: at(0.5), most: at(0.9), longest: at(1) };
+}
+
+function lengthReport({ pairs, prompt, augmentedPrompt, response }: Lengths): string {
+  const show = ({ median, most, longest }: Spread): string =>
+    `median ${number(median)}, 90 % up to ${number(most)}, longest ${number(longest)}`;
+  return listing([
+    ['pairs', number(pairs)],
+    ['prompt tokens', show(prompt)],
+    ...(augmentedPrompt === null ? [] : ([['p ⊕ x tokens', show(augmentedPrompt)]] as const)),
+    ['response tokens', show(response)],
+  ]);
 }

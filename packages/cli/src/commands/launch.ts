@@ -4,7 +4,7 @@ import { availableParallelism, constants } from 'node:os';
 import { Command } from 'commander';
 import { onStopRequests } from '../interrupt.js';
 import { LaunchFolder } from '../launch-folder.js';
-import { LAUNCHED } from '../launched.js';
+import { LAUNCHED, RANK_COMMANDS } from '../launched.js';
 import { relayErrors } from '../mpirun-output.js';
 import { examples, wholeNumber } from '../options.js';
 
@@ -37,6 +37,10 @@ export function launchCommand(): Command {
 }
 
 async function launch(command: string[], { nproc }: { nproc: number }, self: Command): Promise<void> {
+  if (!RANK_COMMANDS.includes(command[0]!))
+    self.error(
+      `error: '${command[0]}' does not run on several ranks; launch starts: ${RANK_COMMANDS.join(', ')}`,
+    );
   await requireOpenMpi();
   const debug = self.optsWithGlobals().debug === true ? ['--debug'] : [];
   const node = [process.execPath, ...process.execArgv, process.argv[1]!];
@@ -49,7 +53,12 @@ async function launch(command: string[], { nproc }: { nproc: number }, self: Com
     stdio: ['pipe', 'inherit', 'pipe'],
     detached: true,
   });
-  process.exitCode = await endOf(child);
+  const { exitCode, said } = await endOf(child);
+  process.exitCode = exitCode;
+  if (exitCode === 0 || exitCode === 130 || !command.includes('--json')) return;
+  const message = said ?? 'The job failed.';
+  const code = exitCode === 2 ? 'ERR_USAGE' : 'ERR_RUN';
+  process.stdout.write(`${JSON.stringify({ error: { code, exitCode, message } })}\n`);
 }
 
 function environmentOf(nproc: number, command: readonly string[]): NodeJS.ProcessEnv {
@@ -68,8 +77,13 @@ function environmentOf(nproc: number, command: readonly string[]): NodeJS.Proces
   return environment;
 }
 
-/** Passes requests to stop on until mpirun ends; returns the exit code of the job. */
-async function endOf(child: ChildProcess): Promise<number> {
+/** Passes requests to stop on until mpirun ends; returns the exit code of the job, and what was said of its failure. */
+async function endOf(child: ChildProcess): Promise<{ exitCode: number; said: string | null }> {
+  let said: string | null = null;
+  const say = (text: string): void => {
+    if (/^(sralign|error): /.test(text)) said = text.trim();
+    process.stderr.write(text);
+  };
   let requests = 0;
   const stopListening = onStopRequests(count => {
     requests = count;
@@ -81,18 +95,18 @@ async function endOf(child: ChildProcess): Promise<number> {
       new Promise<number | null>((resolve, reject) => {
         child.on('error', reject).on('close', resolve);
       }),
-      relayErrors(child.stderr!, text => process.stderr.write(text)),
+      relayErrors(child.stderr!, say),
     ]);
     // Before a rank has anything to save, the first request ends it.
     const endedByRequest = requests > 0 && code === 128 + constants.signals.SIGUSR2;
-    if (requests > 1 || endedByRequest) return 130;
+    if (requests > 1 || endedByRequest) return { exitCode: 130, said };
     if (killed === null && code !== null) {
-      if (exited !== null && !explained) process.stderr.write(`sralign: ${exited}\n`);
-      return code;
+      if (exited !== null && !explained) say(`sralign: ${exited}\n`);
+      return { exitCode: code, said };
     }
     const reason = killed ?? 'mpirun was killed, and all ranks with it; train --resume goes on';
-    if (!explained) process.stderr.write(`sralign: ${reason}\n`);
-    return 1;
+    if (!explained) say(`sralign: ${reason}\n`);
+    return { exitCode: 1, said };
   } finally {
     stopListening();
   }

@@ -2,7 +2,15 @@
 import { dirname } from 'node:path';
 import type { Alternative, RunPlan } from '@sralign/core';
 import { Command, InvalidArgumentError } from 'commander';
-import { examples, numberBetween, positiveNumber, setOption, wholeNumber } from '../options.js';
+import {
+  chatTemplateSetting,
+  examples,
+  numberBetween,
+  positiveNumber,
+  setOption,
+  settingsOf,
+  wholeNumber,
+} from '../options.js';
 import { memorySection } from '../report/memory.js';
 import { byteSize, duration, listing, number, table } from '../report/table.js';
 import { withProgress } from '../report/with-progress.js';
@@ -15,6 +23,7 @@ interface PlanOptions {
   linkGbPerS?: number;
   efficiency?: number;
   set: string[];
+  chatTemplate?: string;
   json?: boolean;
 }
 
@@ -41,6 +50,7 @@ export function planCommand(): Command {
     .option('--link-gb-per-s <n>', 'communication of a rank in one direction, GB/s', positiveNumber)
     .option('--efficiency <share>', 'share of the products that a step reaches', numberBetween(0.01, 1))
     .addOption(setOption())
+    .addOption(chatTemplateSetting())
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
@@ -55,7 +65,7 @@ export function planCommand(): Command {
 
 async function runPlan(file: string, options: PlanOptions): Promise<void> {
   const core = await import('@sralign/core');
-  const config = await core.loadConfig(file, options.set);
+  const config = await core.loadConfig(file, settingsOf(options));
   const { tflops, memoryGbPerS, linkGbPerS, efficiency } = options;
   const plan = await core.planRun(config, {
     worldSize: options.gpus,

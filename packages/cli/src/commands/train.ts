@@ -2,13 +2,14 @@
 import type { Ranks, TrainResult } from '@sralign/core';
 import { Command } from 'commander';
 import { interruptible } from '../interrupt.js';
-import { examples, setOption } from '../options.js';
+import { chatTemplateSetting, examples, setOption, settingsOf } from '../options.js';
 import { bestEvaluation, progress } from '../report/progress.js';
 import { besideShare, duration, listing, number } from '../report/table.js';
 import { trainInWorker } from '../worker/train-in-worker.js';
 
 interface TrainOptions {
   set: string[];
+  chatTemplate?: string;
   resume?: boolean;
   overwrite?: boolean;
   trace?: string;
@@ -27,6 +28,7 @@ export function trainCommand(): Command {
       'YAML file (keys: docs/configuration.md); paths in it are relative to the current folder',
     )
     .addOption(setOption())
+    .addOption(chatTemplateSetting())
     .option(
       '--resume',
       'go on from the last checkpoint of the output folder; without one, start from the beginning',
@@ -53,7 +55,7 @@ async function runTrain(file: string, options: TrainOptions, command: Command): 
   sayThatItWaits(environment());
   const ranks = joinWorld();
   const speaks = ranks.rank === 0;
-  const config = await loadConfig(file, options.set);
+  const config = await loadConfig(file, settingsOf(options));
   const result = await interruptible(
     async signal => {
       const result = await trainInWorker(config, {

@@ -33,9 +33,8 @@ export function verifyCommand(): Command {
 }
 
 async function runVerify(folder: string, options: VerifyOptions): Promise<void> {
-  const { useDevice } = await import('@sralign/native');
-  const { verifyCase } = await import('@sralign/core');
-  useDevice(options.device);
+  const { chooseDevice, verifyCase } = await import('@sralign/core');
+  chooseDevice(options.device, '--device');
   const report = await verifyCase(folder, { dtype: options.dtype });
   process.stdout.write(`${options.json ? JSON.stringify(report) : verdict(report)}\n`);
   if (!report.passed) process.exitCode = 1;

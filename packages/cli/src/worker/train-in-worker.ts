@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Config, TrainEvent, TrainOptions, TrainResult } from '@sralign/core';
+import type { ErrorRecord } from '../report/error-record.js';
 
 /** What the worker is started with. */
 export interface TrainRequest {
@@ -15,9 +16,9 @@ export interface TrainRequest {
 export type TrainReply =
   | { readonly event: TrainEvent }
   | { readonly result: TrainResult }
-  | { readonly failure: { message: string; stack: string | undefined; exitCode: unknown } };
+  | { readonly failure: { record: ErrorRecord; stack: string | undefined } };
 
-/** Like `train`. @throws Error with the message, stack and `exitCode` of the failure in the worker */
+/** Like `train`. @throws Error with the message, the stack and the `record` of the failure in the worker */
 export async function trainInWorker(config: Config, options: TrainOptions): Promise<TrainResult> {
   const { signal, onEvent, resume, overwrite, configFile, trace } = options;
   const request: TrainRequest = {
@@ -37,7 +38,7 @@ export async function trainInWorker(config: Config, options: TrainOptions): Prom
       worker.on('message', (reply: TrainReply) => {
         if ('event' in reply) onEvent?.(reply.event);
         else if ('result' in reply) resolve(reply.result);
-        else reject(Object.assign(new Error(reply.failure.message), reply.failure));
+        else reject(Object.assign(new Error(reply.failure.record.message), reply.failure));
       });
       worker.on('error', error =>
         reject(isOutOfMemory(error) ? new Error(OUT_OF_MEMORY, { cause: error }) : error),

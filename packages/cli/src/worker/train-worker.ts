@@ -1,6 +1,7 @@
 /** The worker thread's side of train-in-worker.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { train } from '@sralign/core';
+import { train, withoutSecrets } from '@sralign/core';
+import { errorRecord } from '../report/error-record.js';
 import type { TrainReply, TrainRequest } from './train-in-worker.js';
 
 const { config, options } = workerData as TrainRequest;
@@ -18,7 +19,6 @@ try {
   reply({ result });
 } catch (error) {
   const failure = error instanceof Error ? error : new Error(String(error));
-  const exitCode = 'exitCode' in failure ? failure.exitCode : undefined;
-  reply({ failure: { message: failure.message, stack: failure.stack, exitCode } });
+  reply({ failure: { record: errorRecord(failure, withoutSecrets), stack: failure.stack } });
 }
 port.close();

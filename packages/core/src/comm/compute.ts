@@ -17,15 +17,29 @@ export function configureCompute(
 ): DeviceName {
   // The configuration allows no other form.
   const device = deviceOfRank(configured as DeviceName, localRank);
+  chooseDevice(device, 'training.device');
+  if (threads !== null) setThreads(threads);
+  return device;
+}
+
+/**
+ * Chooses the device of this thread.
+ *
+ * @param field the setting or option that names it
+ * @throws ConfigError when it cannot be used
+ */
+export function chooseDevice(device: DeviceName, field: string): void {
   try {
     useDevice(device);
   } catch (cause) {
     if (!(cause instanceof NativeError)) throw cause;
-    throw new ConfigError(`The device ${device} cannot be used: ${cause.message}.`, {
-      field: 'training.device',
+    throw new ConfigError(`The device ${device} cannot be used: ${withoutFunction(cause.message)}.`, {
+      field,
+      cause,
       hint: '`sralign doctor` says what is there.',
     });
   }
-  if (threads !== null) setThreads(threads);
-  return device;
 }
+
+/** The engine names its function in front of what it says: for programmers. */
+const withoutFunction = (message: string): string => message.replace(/^[\w.]+: /, '');

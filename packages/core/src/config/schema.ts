@@ -52,6 +52,13 @@ const tokensSchema = z.strictObject({
     'truncation_mode',
     'truncation_side',
   ),
+  chatTemplate: key(
+    path().nullable().prefault(null),
+    'Chat template in the place of the one that comes with the tokenizer: chatml, llama-3, zephyr, mistral, gemma, hh, or a Jinja ' +
+      'file; saved with the model. null: that of the tokenizer; data in the dialogues of HH-RLHF save hh where it has none.',
+    'chat_template',
+    'chat_template_path',
+  ),
 });
 
 const augmentationSchema = z.strictObject({

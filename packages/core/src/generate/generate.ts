@@ -4,7 +4,7 @@ import { Graph } from '../autograd/graph.js';
 import type { ChatMessage } from '../data/rows.js';
 import { ConfigError } from '../errors.js';
 import type { CausalLM, KeyValueCache } from '../model/causal-lm.js';
-import { endOfTurnToken } from '../tokens/completion.js';
+import { endOfTurn } from '../tokens/completion.js';
 import { encodePrompt } from '../tokens/sequence.js';
 import type { Tokenizer } from '../tokens/tokenizer.js';
 import { type SamplingOptions, TokenSampler } from './sampling.js';
@@ -49,15 +49,18 @@ export function* generateTokens(
 
 /**
  * Ids that end an answer: EOS, those that generation_config.json and config.json list, and the end of a turn in the words
- * of the chat template.
+ * of the chat template where it is one token.
  */
 export function stopTokens(tokenizer: Tokenizer): number[] {
-  const endOfTurn = tokenizer.chatTemplate === null ? null : endOfTurnToken(tokenizer);
-  return [...new Set([...tokenizer.stopTokenIds, ...(endOfTurn === null ? [] : [endOfTurn.id])])];
+  const end = turnEnd(tokenizer);
+  return [...new Set([...tokenizer.stopTokenIds, ...(end?.ids.length === 1 ? end.ids : [])])];
 }
 
+const turnEnd = (tokenizer: Tokenizer) => (tokenizer.chatTemplate === null ? null : endOfTurn(tokenizer));
+
 /**
- * Generates text after a prompt, in pieces as they are decided; pieces end at whole characters. It ends at `stopTokens`.
+ * Generates text after a prompt, in pieces as they are decided; pieces end at whole characters. It ends at `stopTokens`, and,
+ * after a chat, where the model has written the end of a turn as text, which is not given out.
  *
  * @param options.prompt a text, which gets BOS in front if the tokenizer adds one; or the messages of a chat, which begins
  *   as its template writes it
@@ -76,16 +79,34 @@ export async function* generateText(
   const promptTokens = [...bos, ...ids];
   const promptText = tokenizer.decode(promptTokens, { skipSpecialTokens: true });
   const tokens = [...promptTokens];
+  const end = typeof prompt === 'string' ? null : turnEnd(tokenizer);
+  const stopText = end === null || end.ids.length === 1 ? null : end.text;
   let given = promptText.length;
+  let whole = promptText;
   for (const token of generateTokens(model, promptTokens, stopTokens(tokenizer), options)) {
     tokens.push(token);
     const text = tokenizer.decode(tokens, { skipSpecialTokens: true });
     // A character may need several byte tokens; until they are complete it decodes to U+FFFD.
     if (text.endsWith('\uFFFD')) continue;
-    yield text.slice(given);
-    given = text.length;
+    whole = text;
+    const stop = stopText === null ? -1 : text.indexOf(stopText, promptText.length);
+    if (stop !== -1) {
+      whole = text.slice(0, stop);
+      break;
+    }
+    const sure = stopText === null ? text.length : text.length - beginning(stopText, text);
+    if (sure > given) yield text.slice(given, sure);
+    given = Math.max(given, sure);
     await new Promise(resolve => setImmediate(resolve));
   }
+  if (whole.length > given) yield whole.slice(given);
+}
+
+/** How much of a stop text stands at the end of `text`. */
+function beginning(stopText: string, text: string): number {
+  for (let length = Math.min(stopText.length - 1, text.length); length > 0; length--)
+    if (text.endsWith(stopText.slice(0, length))) return length;
+  return 0;
 }
 
 /** One sequence, its cache and its position. No scope stays open between calls, since other work may run there. */

@@ -128,12 +128,13 @@ function withoutPlace(path: string): string {
 
 /** The settings without the folders of this machine. */
 function withoutPlaces(config: Config): Config {
-  const { model, data, reference, output } = config;
+  const { model, data, tokens, reference, output } = config;
   const optional = (path: string | null): string | null => path && withoutPlace(path);
   return {
     ...config,
     model: { ...model, path: withoutPlace(model.path), tokenizer: optional(model.tokenizer) },
     data: { ...data, train: data.train.map(withoutPlace), eval: data.eval.map(withoutPlace) },
+    tokens: { ...tokens, chatTemplate: optional(tokens.chatTemplate) },
     reference: {
       ...reference,
       model: optional(reference.model),

@@ -47,7 +47,7 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
     maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
   });
   const purpose = config.data.eval.length === 0 ? 'training' : 'evaluation';
-  const loaded = await loadTokenizer(tokenizerFolder);
+  const loaded = await loadTokenizer(tokenizerFolder, { chatTemplate: config.tokens.chatTemplate });
   const { dataset } = encodeForRun(rows, purpose, config, loaded, null);
   const pairs = dataset.pairs.map(lengthsOf);
   return {

@@ -28,7 +28,7 @@ export function renderChat(
 ): string {
   if (tokenizer.chatTemplate === null) {
     throw new ModelError('The tokenizer has no chat template, and the data are conversations.', {
-      hint: 'Use a chat model, or data.format hh or preference.',
+      hint: 'Choose one by tokens.chatTemplate (or --chat-template), such as chatml; or use a chat model.',
     });
   }
   const file = tokenizer.chatTemplateFile ?? undefined;
@@ -57,6 +57,11 @@ export function renderChat(
       cause,
     });
   }
+}
+
+/** @throws ModelError naming `file` for what is no template, or one that is not computed here */
+export function checkTemplate(source: string, file: string): void {
+  parseTemplate(source, file);
 }
 
 function parseTemplate(source: string, file: string | undefined): JinjaTemplate {

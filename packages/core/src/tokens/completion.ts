@@ -1,6 +1,9 @@
 /**
  * What a chat template writes for an answer: what stands behind the rendered prompt, up to and including the token that
  * ends the turn. Nothing is added to it, and what the template writes behind that token (a newline, often) is left out.
+ *
+ * Where the tokenizer has no special token for the words that end a turn (`<|im_end|>` in a tokenizer of another family), these
+ * words end it as text, of several tokens: they are trained like the answer, and a generation ends where they stand.
  */
 import type { ChatMessage } from '../data/rows.js';
 import { DataError, SralignError } from '../errors.js';
@@ -16,8 +19,8 @@ interface AroundAnswer {
   readonly tail: string;
   /** The part of `tail` that belongs to the answer. */
   readonly end: string;
-  /** The token that `end` ends in; null for none. */
-  readonly endToken: string | null;
+  /** The words that `end` ends in: a special token, or text; null where the template writes nothing but white space. */
+  readonly marker: string | null;
 }
 
 interface Place {
@@ -57,12 +60,27 @@ export function chatCompletion(
   return answered.slice(start, answered.length - around.tail.length) + around.end;
 }
 
-/** The token that ends a turn of the assistant in the template's own words; null where the template writes none. */
-export function endOfTurnToken(tokenizer: Tokenizer): { readonly text: string; readonly id: number } | null {
-  const last = usualAround(tokenizer)?.endToken;
-  if (last == null) return null;
-  const ids = tokenizer.encode(last);
-  return ids.length === 1 ? { text: last, id: ids[0]! } : null;
+/** What ends a turn of the assistant in the template's own words. */
+export interface EndOfTurn {
+  readonly text: string;
+  /** One special token, or, where the tokenizer has none for it, those of the text. */
+  readonly ids: readonly number[];
+}
+
+/** Null where the template writes nothing, or nothing but white space, behind an answer. */
+export function endOfTurn(tokenizer: Tokenizer): EndOfTurn | null {
+  const text = usualAround(tokenizer)?.marker;
+  return text == null ? null : { text, ids: tokenizer.encode(text, { continues: true }) };
+}
+
+/** What a user should know of an end of turn that is no token; null where there is nothing to say. */
+export function endOfTurnNotice(tokenizer: Tokenizer): string | null {
+  const end = tokenizer.chatTemplate === null ? null : endOfTurn(tokenizer);
+  if (end === null || end.ids.length === 1) return null;
+  return (
+    `The chat template ends a turn with ${JSON.stringify(end.text)}, for which the tokenizer has no token of its own: it is text of ` +
+    `${end.ids.length} tokens, which the model learns to write; sralign stops a generation there, other programs need it as a stop text.`
+  );
 }
 
 /**
@@ -102,15 +120,15 @@ function probe(tokenizer: Tokenizer, messages: readonly ChatMessage[], place?: P
   const at = rendered.lastIndexOf(PROBE);
   if (at === -1) return null;
   const tail = rendered.slice(at + PROBE.length);
-  return { head: rendered.slice(0, at), tail, ...endOfTurn(tail, tokenizer) };
+  return { head: rendered.slice(0, at), tail, ...endWithin(tail, tokenizer) };
 }
 
 /**
- * The part of `tail` up to and including the token that ends the turn: special tokens that follow each other directly
- * belong together (`<|END_RESPONSE|><|END_OF_TURN_TOKEN|>`), up to the first that ends a generation. All of a tail
- * without special tokens.
+ * The part of `tail` up to and including the words that end the turn: special tokens that follow each other directly
+ * belong together (`<|END_RESPONSE|><|END_OF_TURN_TOKEN|>`), up to the first that ends a generation; of a tail without special
+ * tokens its text without the white space at its end.
  */
-function endOfTurn(tail: string, tokenizer: Tokenizer): Pick<AroundAnswer, 'end' | 'endToken'> {
+function endWithin(tail: string, tokenizer: Tokenizer): Pick<AroundAnswer, 'end' | 'marker'> {
   const { addedTokens, stopTokenIds, specialTokens } = tokenizer;
   const stops = new Set([specialTokens.eos_token, ...stopTokenIds.map(id => addedTokens.get(id))]);
   const texts = [...addedTokens.values(), specialTokens.eos_token!].filter(text => text.trim() !== '');
@@ -125,5 +143,7 @@ function endOfTurn(tail: string, tokenizer: Tokenizer): Pick<AroundAnswer, 'end'
     last = text;
     if (text !== undefined && stops.has(text)) break;
   }
-  return { end: tail.slice(0, at), endToken: last ?? null };
+  if (last !== undefined) return { end: tail.slice(0, at), marker: last };
+  const words = tail.trimEnd();
+  return words === '' ? { end: tail, marker: null } : { end: words, marker: words };
 }

@@ -1,6 +1,6 @@
 /** What becomes of one row, as text and counts: for `sralign data preview`. */
 import type { PreferenceRow } from '../data/rows.js';
-import { endOfTurnToken } from './completion.js';
+import { endOfTurn } from './completion.js';
 import {
   type EncodeOptions,
   encodeInFull,
@@ -27,8 +27,10 @@ export interface EndRules {
   readonly decidedBy: 'tokenizer' | 'chat template';
   /** Text of the token that stands first; null for none. */
   readonly bos: string | null;
-  /** Text of the token that ends a whole answer; null where the template writes none. */
+  /** What ends a whole answer; null where the template writes nothing there. */
   readonly end: string | null;
+  /** Its tokens: more than one where a chat template's end of turn is no token of the tokenizer. */
+  readonly endTokens: number;
 }
 
 export interface PairExplanation {
@@ -91,7 +93,8 @@ export function explainPair(
 
 function endRules(row: PreferenceRow, bosIds: readonly number[], tokenizer: Tokenizer): EndRules {
   const bos = bosIds.length === 0 ? null : tokenizer.decode(bosIds);
-  return row.prompt.kind === 'text'
-    ? { decidedBy: 'tokenizer', bos, end: tokenizer.specialTokens.eos_token! }
-    : { decidedBy: 'chat template', bos, end: endOfTurnToken(tokenizer)?.text ?? null };
+  if (row.prompt.kind === 'text')
+    return { decidedBy: 'tokenizer', bos, end: tokenizer.specialTokens.eos_token!, endTokens: 1 };
+  const end = endOfTurn(tokenizer);
+  return { decidedBy: 'chat template', bos, end: end?.text ?? null, endTokens: end?.ids.length ?? 0 };
 }

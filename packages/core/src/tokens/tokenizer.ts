@@ -13,6 +13,7 @@ import { ModelError } from '../errors.js';
 import { readIfPresent } from '../files.js';
 import { isRecord } from '../hf/json.js';
 import { resolveModelFolder } from '../hf/resolve.js';
+import { readChatTemplate } from './built-in-templates.js';
 import { buildEngine, type Engine, vocabularyOf } from './engine/engine.js';
 import { withinLimits } from './engine/limits.js';
 import { readTokenizerSpec } from './engine/schema.js';
@@ -45,7 +46,7 @@ export interface Tokenizer {
   readonly vocabularySize: number;
   /** Jinja source; null for a base model. */
   readonly chatTemplate: string | null;
-  /** The file that the template stands in; null without one. */
+  /** The file that the template stands in; null without one, and for a built-in template. */
   readonly chatTemplateFile: string | null;
   /** What `strftime_now` tells a template: one clock for all rows, so that they agree on the date. */
   readonly now: Date;
@@ -64,6 +65,8 @@ export interface LoadTokenizerOptions {
   readonly now?: Date;
   /** Branch, tag or commit of a model of the hub; default main. */
   readonly revision?: string;
+  /** A built-in chat template or a file, in the place of the tokenizer's own; default null, that one. */
+  readonly chatTemplate?: string | null;
 }
 
 /**
@@ -71,11 +74,11 @@ export interface LoadTokenizerOptions {
  * special_tokens_map.json, added_tokens.json, chat_template.jinja, generation_config.json and config.json.
  *
  * @throws as `resolveModelFolder`; ModelError naming the file that is missing or damaged and the field that is wrong or not
- *   supported, or when no file defines the EOS token
+ *   supported, or when no file defines the EOS token; ConfigError when there is no such chat template
  */
 export async function loadTokenizer(
   model: string,
-  { now = new Date(), revision }: LoadTokenizerOptions = {},
+  { now = new Date(), revision, chatTemplate: chosenTemplate = null }: LoadTokenizerOptions = {},
 ): Promise<Tokenizer> {
   const folder = await resolveModelFolder(model, revision, { need: 'tokenizer' });
   const file = join(folder, 'tokenizer.json');
@@ -112,10 +115,10 @@ export async function loadTokenizer(
   const listedEos = [generationConfig, modelConfig].flatMap(({ content }) => allIds(content.eos_token_id));
   const eosTokenId = findEos(engine, special, listedEos, folder);
   const bosTokenId = findBos(engine, special, config.file);
-  const templateFile = join(folder, 'chat_template.jinja');
-  const ownTemplate = await readOptional(templateFile);
-  const chatTemplate = ownTemplate ?? defaultTemplate(special.settings);
-  const chatTemplateFile = ownTemplate === null ? config.file : templateFile;
+  const { source: chatTemplate, file: chatTemplateFile } =
+    chosenTemplate === null
+      ? await ownTemplate(folder, special.settings, config.file)
+      : await readChatTemplate(chosenTemplate, bosTokenId !== null);
   const hash = createHash('sha256').update(source);
   hash.update(JSON.stringify([special.added, chatTemplate, bosTokenId, eosTokenId]));
   return {
@@ -125,7 +128,7 @@ export async function loadTokenizer(
     eosTokenId,
     vocabularySize: 1 + engine.largestId,
     chatTemplate,
-    chatTemplateFile: chatTemplate === null ? null : chatTemplateFile,
+    chatTemplateFile,
     now,
     specialTokens: { ...special.named, eos_token: engine.tokenOf(eosTokenId)! },
     addedTokens: new Map(special.added.map(({ id, content }) => [id, content])),
@@ -194,6 +197,18 @@ function findBos(
     );
   }
   return bos;
+}
+
+async function ownTemplate(
+  folder: string,
+  settings: Record<string, unknown>,
+  settingsFile: string,
+): Promise<{ source: string | null; file: string | null }> {
+  const file = join(folder, 'chat_template.jinja');
+  const source = await readOptional(file);
+  if (source !== null) return { source, file };
+  const named = defaultTemplate(settings);
+  return { source: named, file: named === null ? null : settingsFile };
 }
 
 /** A template is a text, or a list of named ones of which "default" is ours. */

@@ -62,9 +62,14 @@ export const writeInputs = (folder: string, inputs: RunInputs): Promise<void> =>
 /**
  * Refuses to go on from a checkpoint with other inputs than its own.
  *
+ * @param templateField the setting that the chat template is from
  * @throws CheckpointError naming the first that differs
  */
-export async function checkInputs(folder: string, now: RunInputs): Promise<void> {
+export async function checkInputs(
+  folder: string,
+  now: RunInputs,
+  templateField: 'model.tokenizer' | 'tokens.chatTemplate',
+): Promise<void> {
   const file = join(folder, INPUTS_FILE);
   const { data: before } = schema.safeParse(await readJsonFile(file));
   if (before === undefined) throw new CheckpointError('The inputs of the run cannot be read.', { file });
@@ -76,7 +81,7 @@ export async function checkInputs(folder: string, now: RunInputs): Promise<void>
     });
   // What others are made with comes first, so that the cause is named and not what follows from it.
   for (const [key, field, what] of [
-    ['chatTemplate', 'model.tokenizer', 'The chat template is not the one'],
+    ['chatTemplate', templateField, 'The chat template is not the one'],
     ['tokenizer', 'model.tokenizer', 'The tokenizer is not the one'],
     ['model', 'model.path', 'The initial model (its config.json or its weights) is not the one'],
     ['reference', 'reference.model', 'The reference model (its config.json or its weights) is not the one'],

@@ -14,8 +14,10 @@ import type { CausalLM } from '../model/causal-lm.js';
 import { loadModel, readModelSpec } from '../model/load.js';
 import type { ModelSpec } from '../model/spec.js';
 import { ReferenceCache } from '../reference/cache.js';
+import { endOfTurnNotice } from '../tokens/completion.js';
 import { type EncodedDataset, type EncodedPair, sameTokens } from '../tokens/encode.js';
 import { encodeForRun } from '../tokens/run-data.js';
+import { withChatTemplate } from '../tokens/saved-template.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import type { TrainEvent } from './events.js';
 import type { TrainingPair } from './preference-trainer.js';
@@ -59,8 +61,8 @@ export async function prepareSources(
   const folders = await inTurns(communicator, () => resolveFolders(config));
   const { modelFolder, tokenizerFolder } = folders;
   const spec = await readModelSpec(modelFolder);
-  const companions = await readCompanions(modelFolder, tokenizerFolder);
-  const tokenizer = await loadTokenizer(tokenizerFolder, { now });
+  const { chatTemplate } = config.tokens;
+  const tokenizer = await loadTokenizer(tokenizerFolder, { now, chatTemplate });
   const limits = { ...spec, modelFolder };
   const reports: DataReport[] = [];
   const notices: string[] = [];
@@ -74,6 +76,8 @@ export async function prepareSources(
     const { dataset, notice } = encodeForRun(read.rows, purpose, config, tokenizer, limits);
     reports.push(...dataReports(purpose, read.reports, dataset.reports));
     if (notice !== null) notices.push(notice);
+    const ofTurn = read.rows.some(({ prompt }) => prompt.kind === 'chat') ? endOfTurnNotice(tokenizer) : null;
+    if (ofTurn !== null && !notices.includes(ofTurn)) notices.push(ofTurn);
     warnings.push(...rowWarnings(read.rows, purpose, config.method));
     return dataset;
   };
@@ -87,6 +91,11 @@ export async function prepareSources(
     await checkReference(referenceFolder, tokenizer, datasets);
   }
   warnings.push(...sharedPairsWarnings(train.pairs, evaluation?.pairs ?? [], config.method));
+  const ofTraining = reports.filter(({ purpose }) => purpose === 'training');
+  const companions = withChatTemplate(await readCompanions(modelFolder, tokenizerFolder), tokenizer, {
+    chosen: chatTemplate !== null,
+    dialogues: ofTraining.every(({ format }) => format === 'hh'),
+  });
   return {
     ...folders,
     ...{ companions, tokenizer, spec, train, evaluation, sharedAugmentation },

@@ -83,7 +83,8 @@ async function readState(config: Config, folder: string, inputs: RunInputs): Pro
       hint: `Give it back its name, ${basename(checkpointFolder(output.folder, state.step))}.`,
     });
   }
-  await checkInputs(folder, inputs);
+  const ownTemplate = config.tokens.chatTemplate === null;
+  await checkInputs(folder, inputs, ownTemplate ? 'model.tokenizer' : 'tokens.chatTemplate');
   const best = state.best?.metric === checkpoint.keepBest ? state.best : null;
   if (best !== null && !(await exists(checkpointFolder(output.folder, best.step)))) {
     throw new CheckpointError(`The best checkpoint, which was that of step ${best.step}, is missing.`, {

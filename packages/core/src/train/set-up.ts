@@ -20,6 +20,7 @@ import { MetricsJsonl } from '../metrics/jsonl.js';
 import { TensorboardWriter } from '../metrics/tensorboard.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { TraceRecorder } from '../shard/trace.js';
+import { BUILT_IN_TEMPLATES } from '../tokens/built-in-templates.js';
 import { agreeOnConfig, agreeOnSources } from './agreement.js';
 import { EvaluationWatch } from './best.js';
 import { templateClock, writeClock } from './clock.js';
@@ -143,7 +144,7 @@ async function setUpLocked(
 }
 
 async function inputsOf(
-  { model, reference, data }: Config,
+  { model, reference, data, tokens }: Config,
   { configFile, trace }: RunOptions,
 ): Promise<RunInput[]> {
   const input = (field: string, ...paths: readonly (string | null)[]): RunInput[] =>
@@ -156,12 +157,16 @@ async function inputsOf(
     ...(await modelInput('model.tokenizer', model.tokenizer)),
     ...(await modelInput('reference.model', reference.model)),
     ...input('reference.cacheFolder', reference.cacheFolder),
+    ...input('tokens.chatTemplate', templateFile(tokens.chatTemplate)),
     ...input('data.train', ...data.train),
     ...input('data.eval', ...data.eval),
     ...input('the configuration', configFile),
     ...input('--trace', trace),
   ];
 }
+
+const templateFile = (chatTemplate: string | null): string | null =>
+  BUILT_IN_TEMPLATES.some(name => name === chatTemplate) ? null : chatTemplate;
 
 /** It is written at the end of the run. @throws ConfigError */
 async function checkTracePlace(file: string): Promise<void> {

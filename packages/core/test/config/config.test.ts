@@ -91,7 +91,12 @@ describe('defaults', () => {
       seed: 0,
     });
     expect(config.checkpoint).toEqual({ everySteps: null, everyMinutes: 10, keepLast: 2, keepBest: null });
-    expect(config.tokens).toEqual({ maxTokens: 512, maxPromptTokens: 256, longPrompt: 'error' });
+    expect(config.tokens).toEqual({
+      maxTokens: 512,
+      maxPromptTokens: 256,
+      longPrompt: 'error',
+      chatTemplate: null,
+    });
     expect(config.augmentation.prompt).toBe(DEFAULT_AUGMENTATION_PROMPT);
     expect(DEFAULT_AUGMENTATION_PROMPT).toMatch(/^Please generate .* 1 is the minimum\. Query:$/);
   });

@@ -96,7 +96,7 @@ export const checkpointTargets: readonly Target[] = [
     'json',
     [jsonOf(inputs), jsonOf({ ...inputs, eval: inputs.train })],
     'inputs.json',
-    folder => checkInputs(folder, inputs),
+    folder => checkInputs(folder, inputs, 'model.tokenizer'),
   ),
   fileTarget(
     'checksums',

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ChatMessage, PreferenceRow } from '../../src/data/rows.js';
 import { stopTokens } from '../../src/generate/generate.js';
-import { endOfTurnToken } from '../../src/tokens/completion.js';
+import { endOfTurn as endOf } from '../../src/tokens/completion.js';
 import { encodePairs } from '../../src/tokens/encode.js';
 import { explainPair } from '../../src/tokens/explain.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokens/tokenizer.js';
@@ -70,9 +70,14 @@ describe('a chat gives the tokens of transformers', () => {
       const got = encode(tokenizer, chat(messages), answer);
       expect(got).toMatchObject({ prompt, completion });
       const begins = bos !== null && prompt[0] === tokenizer.bosTokenId;
-      expect(got.ends).toEqual({ decidedBy: 'chat template', bos: begins ? bos : null, end: endOfTurn });
+      expect(got.ends).toEqual({
+        decidedBy: 'chat template',
+        bos: begins ? bos : null,
+        end: endOfTurn,
+        endTokens: endOfTurn === null ? 0 : 1,
+      });
     }
-    expect(endOfTurnToken(tokenizer)?.text ?? null).toBe(endOfTurn);
+    expect(endOf(tokenizer)?.text ?? null).toBe(endOfTurn);
   });
 
   it('ends at the first of several special tokens that ends a generation', async () => {
@@ -147,7 +152,7 @@ describe('a text', () => {
       const got = encode(tokenizer, text(prompt), answer);
       expect(got.prompt).toEqual(peerPrompt);
       expect([...got.prompt, ...got.completion]).toEqual(peerBoth);
-      expect(got.ends).toEqual({ decidedBy: 'tokenizer', bos: '<s>', end: '</s>' });
+      expect(got.ends).toEqual({ decidedBy: 'tokenizer', bos: '<s>', end: '</s>', endTokens: 1 });
     }
   });
 

@@ -419,7 +419,7 @@ describe('explainPair', () => {
       file: 'f.jsonl',
       row: 1,
       fate: 'used',
-      ends: { decidedBy: 'tokenizer', bos: null, end: '<|endoftext|>' },
+      ends: { decidedBy: 'tokenizer', bos: null, end: '<|endoftext|>', endTokens: 1 },
       prompt: { text: ' two three four', tokens: 3, cutText: ' one', cutTokens: 1 },
       augmentedPrompt: { text: `${P} two three four`, tokens: neox.encode(P).length + 3 },
       chosen: { text: ' a bird flew', tokens: 3, cutText: ' away<|endoftext|>', cutTokens: 2 },
