@@ -71,9 +71,49 @@ describe('sralign data preview', () => {
     expect(stdout).toContain('Please generate a response with a usefulness rating of 100 out of 100');
     expect(stdout).toMatch(/^ {2}cut, \d+ tokens$/m);
     expect(stdout).toMatch(/harmless-base\.train\.jsonl\.gz, training: the first [\d,]+ records, 40 pairs/);
-    expect(stdout).toMatch(/; cut: \d+ prompts, \d+ chosen, \d+ rejected$/m);
+    expect(stdout).toMatch(
+      /; cut: \d+ prompts, \d+ chosen, \d+ rejected; read as hh \(chosen, rejected\), plain text$/m,
+    );
     expect(stdout).toMatch(/^warning: .* % of the 40 training pairs are cut/m);
     expect(stdout).toMatch(/^prompt tokens +median \d+, 90 % up to \d+, longest 60$/m);
+  });
+
+  it('says as what the records were read, and shows where texts meet', async () => {
+    using folder = new TemporaryFolder();
+    const preview = async (chosen: string, template: string | null, ...set: string[]): Promise<string> => {
+      cpSync(MODEL, folder.join('model'), { recursive: true });
+      if (template !== null) folder.write('model/chat_template.jinja', template);
+      folder.write('pairs.jsonl', JSON.stringify({ question: 'Who is it?', good: chosen, bad: '\nno' }));
+      const settings = [
+        'evaluation.everySteps=null',
+        `data={train: ${folder.join('pairs.jsonl')}, columns: {prompt: question, chosen: good, rejected: bad}}`,
+        `model.path=${folder.join('model')}`,
+        ...set,
+      ].flatMap(change => ['--set', change]);
+      const { code, stdout, stderr } = await sralign(['data', 'preview', tinyConfig(folder), ...settings]);
+      expect(stderr).toBe('');
+      expect(code).toBe(0);
+      return stdout;
+    };
+    const touching = await preview('Lily', null);
+    expect(touching).toContain(
+      'x and chosen meet: "…Who is it?Lily</s>…"  note: no white space between them\n',
+    );
+    expect(touching).toContain('x and rejected meet: "…Who is it?\\nno</s>…"\n');
+    expect(touching).toMatch(
+      /: 1 records, 1 pairs; read as preference \(prompt, chosen, rejected\), plain text$/m,
+    );
+    expect(touching).not.toContain('note: /');
+    const apart = await preview(' Lily', '{% for m in messages %}{{ m.content }}</s>{% endfor %}');
+    expect(apart).toContain('x and chosen meet: "…Who is it? Lily</s>…"\n');
+    expect(apart).toContain('pairs.jsonl: read as plain text, although the tokenizer has a chat template.');
+    const chat = await preview(
+      'Lily',
+      '{% for m in messages %}{{ m.content }}</s>{% endfor %}',
+      'data.chat=true',
+    );
+    expect(chat).not.toContain(' meet: ');
+    expect(chat).toContain('rejected), chats\n');
   });
 
   it('refuses a token that the model does not have, as training does, whether p is read or not', async () => {

@@ -47,6 +47,7 @@ export { endOfTurnNotice } from './tokens/completion.js';
 export { type EncodedDataset, type EncodedPair, encodePairs } from './tokens/encode.js';
 export { explainPair } from './tokens/explain.js';
 export { type EncodedForRun, encodeForRun, equalAnswersOf, type TokenLimits } from './tokens/run-data.js';
+export { textNotices } from './tokens/text-notices.js';
 export { loadTokenizer, type Tokenizer } from './tokens/tokenizer.js';
 export type { TrainEvent, TrainResult } from './train/events.js';
 export {

@@ -9,6 +9,7 @@ import { withProgress } from '../report/with-progress.js';
 
 type PairExplanation = ReturnType<typeof explainPair>;
 type ExplainedText = PairExplanation['prompt'];
+type Join = NonNullable<PairExplanation['joined']>['chosen'];
 
 interface PreviewOptions {
   rows: number;
@@ -90,7 +91,8 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
     ...core.rowWarnings(rows, 'training', config.method),
   ];
   const ofTurn = ends.endTokens > 1 ? core.endOfTurnNotice(tokenizer) : null;
-  const notes = [notice, ofTurn].filter(note => note !== null);
+  const ofTexts = core.textNotices(reports, config.data.chat, tokenizer.chatTemplate);
+  const notes = [notice, ofTurn, ...ofTexts].filter(note => note !== null);
   if (options.json) {
     const preview = { rows: shown, ends, reports: report, warnings, notes, lengths: lengthsOf(dataset) };
     process.stdout.write(`${JSON.stringify(preview)}\n`);
@@ -122,7 +124,15 @@ function pairText(pair: PairExplanation): string {
       : [part('p ⊕ x', { ...pair.augmentedPrompt, cutText: '', cutTokens: 0 })]),
     part('chosen', pair.chosen),
     part('rejected', pair.rejected),
+    ...(pair.joined === null
+      ? []
+      : [joinText('chosen', pair.joined.chosen), joinText('rejected', pair.joined.rejected)]),
   ].join('\n');
+}
+
+function joinText(answer: 'chosen' | 'rejected', { text, touching }: Join): string {
+  const note = touching ? '  note: no white space between them' : '';
+  return `  x and ${answer} meet: ${JSON.stringify(`…${text}…`)}${note}`;
 }
 
 function part(label: string, { text, tokens, cutText, cutTokens }: ExplainedText): string {

@@ -1,5 +1,6 @@
 /** What becomes of one row, as text and counts: for `sralign data preview`. */
 import type { PreferenceRow } from '../data/rows.js';
+import { touches } from '../data/texts.js';
 import { endOfTurn } from './completion.js';
 import {
   type EncodeOptions,
@@ -47,6 +48,16 @@ export interface PairExplanation {
   readonly augmentedPrompt: Pick<ExplainedText, 'text' | 'tokens'> | null;
   readonly chosen: ExplainedText;
   readonly rejected: ExplainedText;
+  /** Of a text prompt; null for a chat, in which the template writes what is between. */
+  readonly joined: { readonly chosen: Join; readonly rejected: Join } | null;
+}
+
+/** The place where a text prompt and an answer meet: nothing is put between them. */
+export interface Join {
+  /** The last tokens of the prompt and the first of the answer, decoded together. */
+  readonly text: string;
+  /** Whether a word of the answer stands at a word of the prompt, without a space between them. */
+  readonly touching: boolean;
 }
 
 /**
@@ -88,8 +99,29 @@ export function explainPair(
     augmentedPrompt: augmented && { text: tokenizer.decode(augmented), tokens: augmented.length },
     chosen: explain(pair.chosen, responseCut(full.chosen, cut.chosenTokens)),
     rejected: explain(pair.rejected, responseCut(full.rejected, cut.rejectedTokens)),
+    joined:
+      row.prompt.kind === 'chat'
+        ? null
+        : {
+            chosen: join(row.prompt.text, row.chosen, pair.prompt, pair.chosen, tokenizer),
+            rejected: join(row.prompt.text, row.rejected, pair.prompt, pair.rejected, tokenizer),
+          },
   };
 }
+
+/** Tokens that are shown on both sides. */
+const AROUND_JOIN = 8;
+
+const join = (
+  prompt: string,
+  answer: string,
+  promptIds: Int32Array,
+  answerIds: Int32Array,
+  tokenizer: Tokenizer,
+): Join => ({
+  text: tokenizer.decode([...promptIds.slice(-AROUND_JOIN), ...answerIds.slice(0, AROUND_JOIN)]),
+  touching: touches(prompt, answer),
+});
 
 function endRules(row: PreferenceRow, bosIds: readonly number[], tokenizer: Tokenizer): EndRules {
   const bos = bosIds.length === 0 ? null : tokenizer.decode(bosIds);

@@ -18,6 +18,7 @@ import { endOfTurnNotice } from '../tokens/completion.js';
 import { type EncodedDataset, type EncodedPair, sameTokens } from '../tokens/encode.js';
 import { encodeForRun } from '../tokens/run-data.js';
 import { withChatTemplate } from '../tokens/saved-template.js';
+import { textNotices } from '../tokens/text-notices.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import type { TrainEvent } from './events.js';
 import type { TrainingPair } from './preference-trainer.js';
@@ -96,6 +97,7 @@ export async function prepareSources(
     chosen: chatTemplate !== null,
     dialogues: ofTraining.every(({ format }) => format === 'hh'),
   });
+  notices.push(...textNotices(reports, config.data.chat, tokenizer.chatTemplate));
   return {
     ...folders,
     ...{ companions, tokenizer, spec, train, evaluation, sharedAugmentation },

@@ -419,6 +419,10 @@ describe('explainPair', () => {
       file: 'f.jsonl',
       row: 1,
       fate: 'used',
+      joined: {
+        chosen: { text: ' two three four a bird flew', touching: false },
+        rejected: { text: ' two three four no<|endoftext|>', touching: false },
+      },
       ends: { decidedBy: 'tokenizer', bos: null, end: '<|endoftext|>', endTokens: 1 },
       prompt: { text: ' two three four', tokens: 3, cutText: ' one', cutTokens: 1 },
       augmentedPrompt: { text: `${P} two three four`, tokens: neox.encode(P).length + 3 },
