@@ -2,7 +2,7 @@
 import type { Method } from '../config/method.js';
 import type { DataFormat } from '../config/schema/data.js';
 import type { Config } from '../config/schema.js';
-import type { Columns } from './formats/columns.js';
+import { type Columns, rootOf } from './formats/columns.js';
 import { formatNamed } from './formats/detect.js';
 import type { ParseOptions } from './formats/format.js';
 import { FIELDS } from './formats/index.js';
@@ -42,5 +42,6 @@ export const readingOf = ({ method, data }: Config): Reading => ({
 /** The columns that a reading may need of a file that has more. @throws ConfigError for a format that is none */
 export function columnsToRead({ format, columns }: Reading): string[] {
   const fields = format === 'auto' ? FIELDS : [...formatNamed(format).fields, 'system'];
-  return [...new Set([...fields, ...Object.values(columns)])];
+  const named = Object.values(columns);
+  return [...new Set([...fields, ...named, ...named.map(rootOf)])];
 }

@@ -142,6 +142,30 @@ describe('data.format: auto', () => {
       ['Q', 'good', 'bad'],
     ],
     [
+      'compared',
+      ['prompt', 'response_1', 'response_2', 'preference_strength'],
+      { prompt: 'Q', response_1: 'good', response_2: 'bad', preference_strength: -2 },
+      ['Q', 'good', 'bad'],
+    ],
+    [
+      'compared',
+      ['prompt', 'response_0', 'response_1', 'better_response_id'],
+      { prompt: 'Q', response_0: 'bad', response_1: 'good', better_response_id: 1, safer_response_id: 0 },
+      ['Q', 'good', 'bad'],
+    ],
+    [
+      'ranked',
+      ['question', 'answers[].text', 'answers[].pm_score'],
+      {
+        question: 'Q',
+        answers: [
+          { text: 'bad', pm_score: 0 },
+          { text: 'good', pm_score: 3 },
+        ],
+      },
+      ['Q', 'good', 'bad'],
+    ],
+    [
       'ranked',
       ['prompt', 'answers', 'scores'],
       { prompt: 'Q', answers: ['middle', 'bad', 'good'], scores: [3, 1, 7.5] },
@@ -257,6 +281,21 @@ describe('data.columns', () => {
     const options = { columns: { answers: 'candidates', scores: 'reward', prompt: 'ask' } };
     const ranked = { ask: 'Q', candidates: ['a', 'b'], reward: [0, 1] };
     expect(await pairsOf(options, ranked)).toEqual([['Q', 'b', 'a']]);
+  });
+
+  it('reach into a column', async () => {
+    const record = {
+      question: { dataset: 'eli5', full_text: 'Q' },
+      answer_0: 'bad',
+      answer_1: 'good',
+      score_0: -1,
+      score_1: 1,
+    };
+    const nested = { columns: { prompt: 'question.full_text' } };
+    expect(await pairsOf(nested, record)).toEqual([['Q', 'good', 'bad']]);
+    expect(await messageOf(read(nested, record, { ...record, question: 'Q' }))).toContain(
+      'jsonl:2, field "question.full_text": Missing',
+    );
   });
 
   it('has the errors name the column of the file', async () => {

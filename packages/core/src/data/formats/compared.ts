@@ -6,7 +6,7 @@ import { holdsMessages } from './messages.js';
 import { PROMPT_FIELDS, promptFields, readAnswer, readPrompt } from './prompt.js';
 import { noScores, refusalOfGap } from './scores.js';
 
-/** What data sets call the first and the second answer: ours, LLMBar, PandaLM, HelpSteer2, Stanford SHP. */
+/** What data sets call the first and the second answer: ours, LLMBar, PandaLM, HelpSteer2, SHP, PKU-SafeRLHF, WebGPT. */
 const ANSWERS = [
   ['answer_1', 'answer_2'],
   ['output_1', 'output_2'],
@@ -14,16 +14,25 @@ const ANSWERS = [
   ['response_1', 'response_2'],
   ['response_a', 'response_b'],
   ['human_ref_A', 'human_ref_B'],
+  ['response_0', 'response_1'],
+  ['answer_0', 'answer_1'],
 ] as const;
 
 const SCORES = [
   ['score_1', 'score_2'],
   ['score_A', 'score_B'],
   ['score_a', 'score_b'],
+  ['score_0', 'score_1'],
 ] as const;
+
+/** A difference of scores: negative where the first answer is better (HelpSteer2). */
+const STRENGTH = 'preference_strength';
 
 /** 1: the first answer is better, 2: the second, 0: neither. */
 const LABELS = ['label', 'preference'] as const;
+
+/** Which answer is better: 0, the first, or 1 (PKU-SafeRLHF). */
+const BETTER_INDEX = 'better_response_id';
 
 /** One vote each, with the values of a label. */
 const VOTES = ['annotator1', 'annotator2', 'annotator3', 'annotator4', 'annotator5'] as const;
@@ -35,6 +44,8 @@ function judgementFields(record: Fields): readonly string[] | null {
   if (scores !== undefined) return scores;
   const label = firstOf(record, LABELS);
   if (label !== undefined) return [label];
+  const other = firstOf(record, [STRENGTH, BETTER_INDEX]);
+  if (other !== undefined) return [other];
   const votes = VOTES.filter(name => has(record, name));
   return votes.length === 0 ? null : votes;
 }
@@ -42,7 +53,15 @@ function judgementFields(record: Fields): readonly string[] | null {
 /** {prompt, answer_1, answer_2} with score_1 and score_2, a label, or votes; ties are passed over. */
 export const compared: Format = {
   needs: 'prompt, answer_1, answer_2, and score_1, score_2 or a label (1, 2, 0: tie)',
-  fields: [...PROMPT_FIELDS, ...ANSWERS.flat(), ...SCORES.flat(), ...LABELS, ...VOTES],
+  fields: [
+    ...PROMPT_FIELDS,
+    ...ANSWERS.flat(),
+    ...SCORES.flat(),
+    STRENGTH,
+    ...LABELS,
+    BETTER_INDEX,
+    ...VOTES,
+  ],
   gives: 'pairs',
   recognise(record) {
     const prompt = promptFields(record, 'any');
@@ -75,7 +94,15 @@ function judgedGap(record: Fields, where: Where, minScoreGap: number): number {
   }
   if (names.length === 2 && SCORES.some(scores => scores[0] === names[0]))
     return numberField(record, names[0]!, where) - numberField(record, names[1]!, where);
+  if (names[0] === STRENGTH) return -numberField(record, STRENGTH, where);
   if (minScoreGap > 0) throw noScores(where);
+  if (names[0] === BETTER_INDEX) {
+    const index = numberField(record, BETTER_INDEX, where);
+    if (index !== 0 && index !== 1) {
+      throw fieldError(record[BETTER_INDEX], '0 or 1', { ...where, field: BETTER_INDEX });
+    }
+    return index === 0 ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+  }
   const votes = names.map(name => verdict(record, name, where));
   const count = (value: number): number => votes.filter(vote => vote === value).length;
   const [ties, first, second] = [count(0), count(1), count(2)] as const;

@@ -9,7 +9,7 @@ import { refusalOfGap } from './scores.js';
 const LISTS = ['answers', 'responses', 'completions'] as const;
 /** Where an answer is an object: its text, and its score or rank. */
 const TEXTS = ['text', 'response', 'answer', 'content'] as const;
-const SCORE = ['score', 'overall_score', 'rating'] as const;
+const SCORE = ['score', 'overall_score', 'rating', 'pm_score'] as const;
 /** Beside a list of texts. */
 const SCORES = ['scores', 'ratings'] as const;
 
