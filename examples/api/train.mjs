@@ -12,7 +12,8 @@ const config = sralign.parseConfig({
 });
 const model = await sralign.loadModel(folder, { dtype: 'f32' });
 const tokenizer = await sralign.loadTokenizer(folder);
-const { rows } = await sralign.readPreferenceRows(config.data.train, config.data.format);
+const sources = await sralign.resolveSources(config, 'training');
+const { rows } = await sralign.readRows(sources, sralign.readingOf(config));
 const encoding = { policy: config.tokens, augmentation: config.augmentation };
 const dataset = sralign.encodePairs(rows.slice(0, 64), tokenizer, encoding);
 const pairs = sralign.withReference(model, dataset); // the reference: the model before its first step

@@ -29,6 +29,7 @@ async function train(device: string, dtype: string, ranks = 1, sharding = 'full'
     'model.path': join(root, 'examples/models/stories260k'),
     'data.eval': '[]',
     'evaluation.everySteps': 'null',
+    'data.limit': 'first',
     'data.maxTrainPairs': 12,
     'augmentation.prompt': 'Give the best answer.',
     'tokens.maxTokens': 64,

@@ -1,5 +1,5 @@
 /** Progress lines, tables and plots. */
-import type { Progress, TrainEvent } from '@sralign/core';
+import { dataWarnings, type Progress, type TrainEvent } from '@sralign/core';
 import { describe, expect, it } from 'vitest';
 import { dataSummary } from '../src/report/data-summary.js';
 import { plot } from '../src/report/plot.js';
@@ -215,6 +215,8 @@ describe('progress', () => {
       readAs: 'hh (chosen, rejected), plain text',
       rows: 2023,
       used: 2020,
+      source: null,
+      notDrawn: 0,
       stoppedEarly: false,
       skipped: { 'no shared prompt': 3 },
       examples: [],
@@ -234,6 +236,22 @@ describe('progress', () => {
     const whole = { ...report, rows: 5, pairs: 5, leftOut: {}, promptsCut: 0, rejectedCut: 0, readAs: null };
     expect(dataSummary(whole)).toBe('pairs.jsonl, training: 5 records, 5 pairs');
     expect(dataSummary({ ...whole, stoppedEarly: true })).toContain('the first 5 records');
+    const sampled = {
+      ...whole,
+      source: 'kind',
+      rows: 1500,
+      used: 1480,
+      notDrawn: 1475,
+      skipped: { tie: 20 },
+    };
+    expect(dataSummary(sampled)).toBe(
+      'pairs.jsonl (kind), training: 1,500 records, 5 pairs, 1,475 not drawn',
+    );
+    expect(dataWarnings({ ...sampled, pairsCut: 0 })).toEqual([]);
+    const many = { ...sampled, pairs: 4, skipped: { tie: 370 }, leftOut: { tie: 370, 'prompt too long': 1 } };
+    expect(dataWarnings({ ...many, pairsCut: 0 })[0]).toContain(
+      '36 % of the 1850 training pairs are left out',
+    );
     const screen = new Screen(false);
     progress(screen, { everySteps: 1 })({ type: 'warning', message: 'The half is missing.' });
     expect(screen.lines[0]).toBe('warning: The half is missing.');

@@ -12,6 +12,7 @@ data:
   format: hh
   train: ${JSON.stringify(`${data}/harmless-base.train.jsonl.gz`)}
   eval: ${JSON.stringify(`${data}/harmless-base.eval.jsonl.gz`)}
+  limit: first
   maxTrainPairs: 40
   maxEvalPairs: 8
 tokens: { maxTokens: 160, maxPromptTokens: 96, longPrompt: drop }

@@ -59,14 +59,14 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
   const tokenizer = await core.loadTokenizer(tokenizerFolder, {
     chatTemplate: config.tokens.chatTemplate,
   });
-  const limits = { ...(await core.readModelSpec(modelFolder)), modelFolder };
-  const { rows, reports } = await core.readRows(config.data.train, core.readingOf(config), {
-    maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
-  });
+  const tokenLimits = { ...(await core.readModelSpec(modelFolder)), modelFolder };
+  const sources = await core.resolveSources(config, 'training');
+  const limits = core.measuredLimits(config, MEASURED_PAIRS);
+  const { rows, reports } = await core.readRows(sources, core.readingOf(config), limits);
   let encoded: EncodedForRun | Error;
   try {
     // As for evaluation, which reads all that any part of the run reads.
-    encoded = core.encodeForRun(rows, 'evaluation', config, tokenizer, limits);
+    encoded = core.encodeForRun(rows, 'evaluation', config, tokenizer, tokenLimits);
   } catch (error) {
     encoded = error as Error;
   }

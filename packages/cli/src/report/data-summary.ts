@@ -7,7 +7,7 @@ import { number } from './table.js';
  * prompts, 300 chosen, 280 rejected; read as hh (chosen, rejected), plain text".
  */
 export function dataSummary(report: DataReport): string {
-  const { file, purpose, rows, stoppedEarly, pairs } = report;
+  const { file, source, purpose, rows, stoppedEarly, pairs, notDrawn } = report;
   const reasons = Object.entries(report.leftOut).map(([reason, count]) => `${reason}: ${number(count)}`);
   const sum = Object.values(report.leftOut).reduce((total, count) => total + count, 0);
   const leftOut = reasons.length === 0 ? '' : `, ${number(sum)} left out (${reasons.join(', ')})`;
@@ -20,5 +20,7 @@ export function dataSummary(report: DataReport): string {
   const cuts = parts.length === 0 ? '' : `; cut: ${parts.join(', ')}`;
   const records = `${stoppedEarly ? 'the first ' : ''}${number(rows)} records`;
   const as = report.readAs === null ? '' : `; read as ${report.readAs}`;
-  return `${file}, ${purpose}: ${records}, ${number(pairs)} pairs${leftOut}${cuts}${as}`;
+  const name = source === null ? file : `${file} (${source})`;
+  const rest = notDrawn === 0 ? '' : `, ${number(notDrawn)} not drawn`;
+  return `${name}, ${purpose}: ${records}, ${number(pairs)} pairs${rest}${leftOut}${cuts}${as}`;
 }

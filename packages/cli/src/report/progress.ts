@@ -130,7 +130,9 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         break;
       }
       case 'evaluate':
-        line(`evaluation at step ${event.step}  ${evaluationMetrics(event)}`);
+        line(`evaluation at step ${event.step}  ${evaluationMetrics(event, 'eval_')}`);
+        for (const name of groupsOf(event.metrics))
+          line(`  ${name}  ${evaluationMetrics(event, `eval_${name}_`)}`);
         break;
       case 'memory':
         for (const text of describeFit(event.fit).split('\n')) line(text);
@@ -194,13 +196,21 @@ function stepMetrics(metrics: Metrics): string {
   ].join('  ');
 }
 
-function evaluationMetrics({ metrics, intervals }: Extract<TrainEvent, { type: 'evaluate' }>): string {
+/** The named sources of data.eval, which have a loss of their own. */
+const groupsOf = (metrics: Metrics): string[] =>
+  Object.keys(metrics).flatMap(metric => /^eval_(.+)_loss$/.exec(metric)?.[1] ?? []);
+
+/** @param prefix of the names of the metrics: of all pairs, or of a named source */
+function evaluationMetrics(
+  { metrics, intervals }: Extract<TrainEvent, { type: 'evaluate' }>,
+  prefix: string,
+): string {
   const accuracy = (label: string, name: string): string[] =>
     show(label, metrics[name], 3).map(text => text + besideShare(intervals[name]));
   return [
-    ...show('loss', metrics.eval_loss, 4),
-    ...show('margin', metrics.eval_margin, 3),
-    ...accuracy('accuracy', 'eval_rewards/accuracies'),
-    ...accuracy('augmented accuracy', 'eval_sr/augmented_accuracies'),
+    ...show('loss', metrics[`${prefix}loss`], 4),
+    ...show('margin', metrics[`${prefix}margin`], 3),
+    ...accuracy('accuracy', `${prefix}rewards/accuracies`),
+    ...accuracy('augmented accuracy', `${prefix}sr/augmented_accuracies`),
   ].join('  ');
 }

@@ -94,6 +94,7 @@ function config(out: string, one: Case): object {
       format: 'hh',
       train: [join(ROOT, 'examples/data/hh-rlhf/harmless-base.train.jsonl.gz')],
       eval: [join(ROOT, 'examples/data/hh-rlhf/harmless-base.eval.jsonl.gz')],
+      limit: 'first',
       maxTrainPairs: 10,
       maxEvalPairs: 5,
     },

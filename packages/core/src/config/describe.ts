@@ -19,6 +19,7 @@ export interface KeyDescription {
 
 /** What this file needs to know of a JSON Schema that zod made from `configSchema`. */
 interface JsonSchema {
+  readonly title?: string;
   readonly type?: string | readonly string[];
   readonly enum?: readonly string[];
   readonly anyOf?: readonly JsonSchema[];
@@ -51,6 +52,7 @@ function describeKeys(section: JsonSchema, prefix: string): KeyDescription[] {
 }
 
 function typeName(schema: JsonSchema): string {
+  if (schema.title !== undefined) return schema.title;
   if (schema.anyOf !== undefined) return schema.anyOf.map(typeName).join(' | ');
   if (schema.enum !== undefined) return schema.enum.join(' | ');
   if (schema.items !== undefined) return `list of ${typeName(schema.items)}`;

@@ -35,7 +35,8 @@ const alternative = (issue: z.core.$ZodIssue | undefined): string =>
   (issue?.message ?? 'something else').replace(/^Expected /, '');
 
 /** @returns one error for all issues, those of unknown keys first: a misspelt key is often why another one is missing */
-export function mistakesOf(issues: readonly z.core.$ZodIssue[], locate: Locate): ConfigError {
+export function mistakesOf(found: readonly z.core.$ZodIssue[], locate: Locate): ConfigError {
+  const issues = found.flatMap(inside);
   const meant = new Set<string>();
   const unknown = issues.flatMap(issue => {
     if (issue.code !== 'unrecognized_keys') return [];
@@ -53,6 +54,16 @@ export function mistakesOf(issues: readonly z.core.$ZodIssue[], locate: Locate):
     })
     .map(issue => wrongValue(issue, locate));
   return allOf([...unknown, ...others]);
+}
+
+/** What is wrong inside a value that may be of several kinds, where it is plain which of them it is. */
+function inside(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const isOfKind = (option: readonly z.core.$ZodIssue[]): boolean =>
+    option.some(({ code, path }) => path.length > 0 || code === 'unrecognized_keys' || code === 'custom');
+  const meant = issue.errors.filter(isOfKind);
+  if (meant.length !== 1) return [issue];
+  return meant[0]!.map(inner => ({ ...inner, path: [...issue.path, ...inner.path] })).flatMap(inside);
 }
 
 function wrongValue(issue: z.core.$ZodIssue, locate: Locate): ConfigError {

@@ -7,7 +7,7 @@
  */
 import { z } from 'zod';
 import { METHODS } from './method.js';
-import { dataSchema } from './schema/data.js';
+import { dataSchema, sourcesOf } from './schema/data.js';
 import { count, key, path, text } from './schema/keys.js';
 
 /** The p of the paper: asks for a response of the highest quality. */
@@ -247,6 +247,9 @@ const loggingSchema = z.strictObject({
   ),
 });
 
+/** With the name of a source, if it has one. */
+const KEPT_METRIC = /^eval_(?:([\w.-]+)_)?(loss|rewards\/accuracies)$/;
+
 const checkpointSchema = z.strictObject({
   everySteps: key(
     count().nullable().default(null),
@@ -264,9 +267,16 @@ const checkpointSchema = z.strictObject({
     'save_total_limit',
   ),
   keepBest: key(
-    z.enum(['eval_loss', 'eval_rewards/accuracies']).nullable().default(null),
+    z
+      .string()
+      .regex(
+        KEPT_METRIC,
+        'Expected eval_loss or eval_rewards/accuracies, or one of a named source: eval_NAME_loss',
+      )
+      .nullable()
+      .default(null),
     'Metric of the evaluations whose best one is saved as a checkpoint, kept beyond keepLast: the lowest loss or the highest ' +
-      'accuracy, the first of equals. The evaluation before the first step does not count. null: none.',
+      'accuracy, the first of equals; eval_NAME_loss and eval_NAME_rewards/accuracies are those of a named source of data.eval. The evaluation before the first step does not count. null: none.',
     'metric_for_best_model',
     'load_best_model_at_end',
   ),
@@ -394,7 +404,16 @@ export function findConflicts(config: Config): Conflict[] {
       hint: 'Set evaluation.everySteps, and data.eval, or leave this out.',
     });
   }
-  if (checkpoint.keepBest === 'eval_rewards/accuracies' && method === 'sft') {
+  const [, keptName, kept] = KEPT_METRIC.exec(checkpoint.keepBest ?? '') ?? [];
+  const names = sourcesOf(data.eval).flatMap(({ name }) => name ?? []);
+  if (keptName !== undefined && !names.includes(keptName)) {
+    conflicts.push({
+      path: ['checkpoint', 'keepBest'],
+      message: `No source of data.eval has the name ${keptName}.`,
+      hint: names.length === 0 ? 'Give one a name, or use eval_loss.' : `There are ${names.join(', ')}.`,
+    });
+  }
+  if (kept === 'rewards/accuracies' && method === 'sft') {
     conflicts.push({
       path: ['checkpoint', 'keepBest'],
       message: 'sft has no accuracies: it does not look at the rejected answers.',

@@ -1,6 +1,7 @@
 /** What a wrong key was probably meant to be. */
 import { distance } from 'fastest-levenshtein';
 import { describeConfig } from './describe.js';
+import { SOURCE_KEYS } from './schema/data.js';
 
 /** Settings of others that are none here: what does their work. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
@@ -60,13 +61,16 @@ export function suggestKey(section: readonly string[], key: string): KeySuggesti
   }
 
   const prefix = section.map(part => `${part}.`).join('');
-  const siblings = [
-    ...new Set(
-      keys
-        .filter(({ path }) => path.startsWith(prefix))
-        .map(({ path }) => path.slice(prefix.length).split('.')[0]!),
-    ),
-  ];
+  const isSource = /^data\.(train|eval)\./.test(prefix);
+  const siblings = isSource
+    ? SOURCE_KEYS
+    : [
+        ...new Set(
+          keys
+            .filter(({ path }) => path.startsWith(prefix))
+            .map(({ path }) => path.slice(prefix.length).split('.')[0]!),
+        ),
+      ];
   const candidates = [
     ...siblings.map(name => ({ name, path: prefix + name })),
     ...keys.map(({ path }) => ({ name: path.split('.').at(-1)!, path })),

@@ -4,9 +4,11 @@ import type { DataFormat } from '../config/schema/data.js';
 import { DataError } from '../errors.js';
 import { BadRows } from './bad-rows.js';
 import { rowsOfFile } from './file-rows.js';
-import { DEFAULT_READING, type Reading } from './reading.js';
+import { DEFAULT_READING, type Reading, type ReadLimits } from './reading.js';
 import { readRecords } from './records.js';
 import type { PreferenceRow, ReadReport, Row } from './rows.js';
+import { sampleOf } from './sample.js';
+import { type DataSource, plainSource } from './source.js';
 
 /** Rows in the order of their files and records. What became of the records is counted while they are read. */
 export interface RowStream extends AsyncIterable<Row> {
@@ -14,13 +16,8 @@ export interface RowStream extends AsyncIterable<Row> {
   readonly reports: readonly ReadReport[];
 }
 
-export interface ReadLimits {
-  /** Reading stops after so many rows; null or absent: all are read. */
-  readonly maxPairs?: number | null;
-}
-
 /**
- * Streams the rows of `files`, in order; memory stays at a record (Parquet: a row group). Records that hold no row (chosen
+ * Streams the rows of the sources, in order; memory stays at a record (Parquet: a row group), or at a sample. Records that hold no row (chosen
  * equals rejected; ties; dialogues of HH-RLHF without a shared prompt) are counted in the reports. A record that does not fit
  * ends the stream behind the last record, with an error that names all of them; no rows come after it.
  *
@@ -28,28 +25,35 @@ export interface ReadLimits {
  *   for settings that the files do not allow
  */
 export function streamRows(
-  files: readonly string[],
+  sources: readonly DataSource[],
   reading: Reading,
-  { maxPairs = null }: ReadLimits = {},
+  { maxPairs = null, limit = 'first', seed = 0 }: ReadLimits = {},
 ): RowStream {
   const reports = new Map<string, ReadReport>();
-  const limit = maxPairs ?? Number.POSITIVE_INFINITY;
+  const samples = maxPairs !== null && limit === 'sample';
+  const most = samples ? Number.POSITIVE_INFINITY : (maxPairs ?? Number.POSITIVE_INFINITY);
   const bad = new BadRows();
   async function* rowsOfFiles(): AsyncGenerator<Row> {
     let taken = 0;
-    for (const file of files) {
-      const report = reports.get(file) ?? newReport(file);
+    for (const [file, source] of filesWithSources(sources)) {
+      const report = reports.get(file) ?? newReport(file, source.name);
       reports.set(file, report);
       const open = (columns: readonly string[] | null) => readRecords(file, columns);
-      for await (const row of rowsOfFile(open, reading, report, bad)) {
+      for await (const row of rowsOfFile(open, readingOfSource(reading, source), report, bad)) {
         if (bad.count === 0) yield row;
         taken++;
-        report.stoppedEarly = taken === limit;
+        report.stoppedEarly = taken === most;
         if (report.stoppedEarly) break;
       }
       if (report.used === 0 && bad.count === 0) throw emptyError(report);
       if (report.stoppedEarly) break;
     }
+  }
+  async function* sampledRows(size: number): AsyncGenerator<Row> {
+    const kept = await sampleOf(allOrError(), size, seed);
+    for (const report of reports.values()) report.notDrawn = report.used;
+    for (const { item } of kept) reports.get(item.file)!.notDrawn--;
+    for (const { item } of kept) yield item;
   }
   async function* allOrError(): AsyncGenerator<Row> {
     try {
@@ -65,17 +69,17 @@ export function streamRows(
     get reports() {
       return [...reports.values()];
     },
-    [Symbol.asyncIterator]: allOrError,
+    [Symbol.asyncIterator]: samples ? () => sampledRows(maxPairs) : allOrError,
   };
 }
 
 /** Reads rows into memory, as `streamRows` gives them. */
 export async function readRows(
-  files: readonly string[],
+  sources: readonly DataSource[],
   reading: Reading,
   limits: ReadLimits = {},
 ): Promise<{ rows: Row[]; reports: readonly ReadReport[] }> {
-  const stream = streamRows(files, reading, limits);
+  const stream = streamRows(sources, reading, limits);
   const rows: Row[] = [];
   for await (const row of stream) rows.push(row);
   return { rows, reports: stream.reports };
@@ -91,11 +95,31 @@ export async function readPreferenceRows(
   format: DataFormat = 'auto',
   options: Partial<Reading> & ReadLimits = {},
 ): Promise<{ rows: PreferenceRow[]; reports: readonly ReadReport[] }> {
-  return readRows(files, { ...DEFAULT_READING, ...options, format }, options);
+  return readRows([plainSource(files)], { ...DEFAULT_READING, ...options, format }, options);
 }
 
-const newReport = (file: string): ReadReport => ({
-  ...{ file, format: null, by: [], kind: null, rows: 0, used: 0, stoppedEarly: false, skipped: {} },
+const filesWithSources = (sources: readonly DataSource[]): [string, DataSource][] =>
+  sources.flatMap(source => source.files.map((file): [string, DataSource] => [file, source]));
+
+const readingOfSource = (reading: Reading, { format, columns }: DataSource): Reading => ({
+  ...reading,
+  ...(format !== undefined && { format }),
+  ...(columns !== undefined && { columns }),
+});
+
+const newReport = (file: string, source: string | null): ReadReport => ({
+  ...{
+    file,
+    source,
+    format: null,
+    by: [],
+    kind: null,
+    rows: 0,
+    used: 0,
+    notDrawn: 0,
+    stoppedEarly: false,
+    skipped: {},
+  },
   badRows: [],
   examples: [],
 });

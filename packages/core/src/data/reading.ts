@@ -7,6 +7,15 @@ import { formatNamed } from './formats/detect.js';
 import type { ParseOptions } from './formats/format.js';
 import { FIELDS } from './formats/index.js';
 
+export interface ReadLimits {
+  /** The most rows that are given; null or absent: all. */
+  readonly maxPairs?: number | null;
+  /** Which: the first (the default), behind which nothing is read; or a sample of all, drawn by `seed`, in their order. */
+  readonly limit?: 'first' | 'sample';
+  /** 32-bit integer; default 0. */
+  readonly seed?: number;
+}
+
 export interface Reading extends Pick<ParseOptions, 'pairs' | 'minScoreGap'> {
   readonly format: DataFormat;
   readonly columns: Columns;
@@ -38,6 +47,21 @@ export const readingOf = ({ method, data }: Config): Reading => ({
   onBadRow: data.onBadRow,
   method,
 });
+
+/** Which rows a run of this configuration uses. */
+export const limitsOf = ({ data, training }: Config, purpose: 'training' | 'evaluation'): ReadLimits => ({
+  maxPairs: purpose === 'training' ? data.maxTrainPairs : data.maxEvalPairs,
+  limit: data.limit,
+  seed: training.seed,
+});
+
+/** The first so many rows of what it uses, or all of a smaller sample: enough to look at. */
+export const measuredLimits = (config: Config, mostPairs: number): ReadLimits => {
+  const limits = limitsOf(config, 'training');
+  return (limits.maxPairs ?? Number.POSITIVE_INFINITY) <= mostPairs
+    ? limits
+    : { maxPairs: mostPairs, limit: 'first' };
+};
 
 /** The columns that a reading may need of a file that has more. @throws ConfigError for a format that is none */
 export function columnsToRead({ format, columns }: Reading): string[] {

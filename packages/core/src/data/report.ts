@@ -34,9 +34,15 @@ export function dataReports(
   });
 }
 
-/** Records that gave no pair; of those that can give several, pairs. */
-const countLeftOut = ({ leftOut }: DataReport): number =>
-  Object.values(leftOut).reduce((sum, count) => sum + count, 0);
+const sum = (counts: Readonly<Record<string, number>>): number =>
+  Object.values(counts).reduce((total, count) => total + count, 0);
+
+/** The share of the records (of those that can give several pairs, of the pairs) that gives no pair, wherever it is lost. */
+function shareLeftOut({ used, notDrawn, skipped, pairs }: DataReport): number {
+  const drawn = used - notDrawn;
+  const read = used / (used + sum(skipped));
+  return 1 - read * (drawn === 0 ? 1 : pairs / drawn);
+}
 
 /** "hh (chosen, rejected), plain text"; null where there was no record. */
 function describeFormat({ format, by, kind }: ReadReport): string | null {
@@ -47,16 +53,16 @@ function describeFormat({ format, by, kind }: ReadReport): string | null {
 
 /** Says where a tenth of the records or more was left out or cut: a run on other data than its user thinks. */
 export function dataWarnings(report: DataReport): string[] {
-  const { file, purpose, rows, pairs, pairsCut } = report;
+  const { file, purpose, rows, pairs, pairsCut, used, skipped } = report;
   const warnings: string[] = [];
-  const leftOut = countLeftOut(report);
-  const whole = pairs + leftOut;
-  if (leftOut > WARN_SHARE * whole) {
+  const leftOut = shareLeftOut(report);
+  const whole = used + sum(skipped);
+  if (leftOut > WARN_SHARE) {
     const reasons = Object.entries(report.leftOut).map(([reason, records]) => `${reason}: ${records}`);
     // A record can give several pairs.
     const what = whole === rows ? 'records' : 'pairs';
     warnings.push(
-      `${file}: ${percent(leftOut, whole)} of the ${whole} ${purpose} ${what} are left out ` +
+      `${file}: ${percent(leftOut, 1)} of the ${whole} ${purpose} ${what} are left out ` +
         `(${reasons.join(', ')}). \`sralign data preview\` shows them; tokens.* sets the limits.`,
     );
   }

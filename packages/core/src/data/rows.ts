@@ -30,6 +30,8 @@ export type Row = PreferenceRow;
 /** What became of the records of one file when they were read. */
 export interface ReadReport {
   readonly file: string;
+  /** The name of its source; null without. */
+  readonly source: string | null;
   /** The format that was recognised or given; null where there was no record. */
   format: FormatName | null;
   /** The fields by which it was recognised; empty where the first records do not have those of the format that was given. */
@@ -40,6 +42,8 @@ export interface ReadReport {
   rows: number;
   /** Rows that the records gave: a record can give several. */
   used: number;
+  /** Rows that the sample of data.limit passed over. */
+  notDrawn: number;
   /** Whether reading ended here because all the pairs asked for were there; what follows is not read. */
   stoppedEarly: boolean;
   /** Reason: number of records passed over for it; of ranked answers, of their pairs. */

@@ -41,7 +41,7 @@ function guardedFetch(origin: string, token: string | undefined): typeof fetch {
   const pages = new Set<string>();
   return (input, init) => {
     const url = new URL(input instanceof Request ? input.url : input);
-    if (/\/api\/models\/[^/]+\/[^/]+\/tree\//.test(url.pathname)) {
+    if (/\/api\/(models|datasets)\/[^/]+(\/[^/]+)?\/tree\//.test(url.pathname)) {
       if (pages.has(url.href) || pages.size === MAX_PAGES) throw new Error('the list of files does not end');
       pages.add(url.href);
     }

@@ -1,20 +1,26 @@
 /** Models of the Hugging Face hub: from an id to a folder of the cache, downloaded where it is not there. */
-import { mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { environment } from '../config/env.js';
-import { withoutSecrets } from '../config/secrets.js';
 import { ModelError, SralignError } from '../errors.js';
-import { systemErrorCode, writeFileAtomic } from '../files.js';
 import { baseModelOf, type ModelNeed, refuseForeign } from './foreign.js';
-import { blobName, removeAbandoned, storeBlob } from './hub-blob.js';
-import { type HubAccess, hubAccess } from './hub-requests.js';
+import { removeAbandoned } from './hub-blob.js';
+import {
+  COMMIT,
+  cachedSnapshot,
+  failureOf,
+  fetchFile,
+  type HubSource,
+  hintFor,
+  isHeld,
+  keepRef,
+  REVISION,
+} from './hub-cache.js';
+import { hubAccess } from './hub-requests.js';
 import { INDEX_FILE, SINGLE_FILE, weightFiles } from './safetensors.js';
 
 const HUB_ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
-const COMMIT = /^[0-9a-f]{40}$/;
-/** Names of branches and tags as Git allows them; none leads out of the cache. */
-const REVISION = /^(?![./])(?!.*(\.\.|\/\.|\/\/))[^\s\p{Cc}\\~^:?*[]+(?<![/.])$/u;
 
 /** What is fetched beside the weights: configuration, tokenizer, chat template, licence, the card's facts. */
 const COMPANIONS = /^[\w.-]+\.(json|jinja|model|txt)$|^tokenizer[\w.-]*$|^(LICENSE|NOTICE|README)[\w.-]*$/;
@@ -66,13 +72,6 @@ export async function hubModelFolder(
   );
 }
 
-/** The folder of a revision in the cache, complete or not; null when the revision was never fetched. */
-async function cachedSnapshot(repository: string, revision: string): Promise<string | null> {
-  const ref = await readFile(join(repository, 'refs', revision), 'utf8').catch(() => revision);
-  const snapshot = join(repository, 'snapshots', ref.trim());
-  return COMMIT.test(ref.trim()) && (await isHeld(snapshot)) ? snapshot : null;
-}
-
 async function missingFiles(snapshot: string, weights: boolean): Promise<string[]> {
   // What was fetched once is wanted again when its blob has gone.
   const linked = (await readdir(snapshot)).filter(name => weights || !name.includes('.safetensors'));
@@ -86,17 +85,6 @@ async function missingFiles(snapshot: string, weights: boolean): Promise<string[
   return missing;
 }
 
-/** Whether the cache has what a name in it stands for; a link whose blob was cleaned away stands for nothing. */
-async function isHeld(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (cause) {
-    if (systemErrorCode(cause) === 'ENOENT') return false;
-    throw new ModelError(`It cannot be looked at (${(cause as Error).message}).`, { file: path, cause });
-  }
-}
-
 /** Fetches a revision into the cache, in the layout that all Hugging Face tools share. */
 async function download(id: string, revision: string, need: ModelNeed, repository: string): Promise<string> {
   const hub = hubAccess();
@@ -104,7 +92,7 @@ async function download(id: string, revision: string, need: ModelNeed, repositor
     const { sha } = await modelInfo({ name: id, revision, additionalFields: ['sha'], ...hub });
     if (!COMMIT.test(sha)) throw new Error(`the hub gives ${JSON.stringify(sha)} as the commit`);
     await removeAbandoned(join(repository, 'blobs'));
-    const source: Source = { repo: { type: 'model', name: id }, revision: sha, ...hub };
+    const source: HubSource = { repo: { type: 'model', name: id }, revision: sha, ...hub };
     const snapshot = join(repository, 'snapshots', sha);
     const files = new Map<string, ListFileEntry>();
     for await (const entry of listFiles(source)) if (entry.type === 'file') files.set(entry.path, entry);
@@ -117,66 +105,14 @@ async function download(id: string, revision: string, need: ModelNeed, repositor
       const names = files.has(SINGLE_FILE) ? [SINGLE_FILE] : await weightFiles(snapshot);
       for (const name of names) await fetchFile(source, files.get(name), name, repository);
     }
-    if (revision !== sha) {
-      const ref = join(repository, 'refs', revision);
-      await mkdir(dirname(ref), { recursive: true });
-      await writeFileAtomic(ref, sha);
-    }
+    await keepRef(repository, revision, sha);
     return snapshot;
   } catch (cause) {
     if (cause instanceof SralignError) throw cause;
     // Without the cause itself, which may repeat what was sent.
     throw new ModelError(
-      `There is no such folder, and the download from ${hub.hubUrl} failed (${withoutSecrets(withoutHeaders(describe(cause)))}).`,
-      { file: id, hint: hintFor(cause, revision) },
+      `There is no such folder, and the download from ${hub.hubUrl} failed (${failureOf(cause)}).`,
+      { file: id, hint: hintFor(cause, revision, 'model', 'a local folder') },
     );
   }
-}
-
-interface Source extends HubAccess {
-  readonly repo: { readonly type: 'model'; readonly name: string };
-  readonly revision: string;
-}
-
-/** Fetches one file as a blob and links the snapshot to it; a file that is there already is left. */
-async function fetchFile(
-  source: Source,
-  entry: ListFileEntry | undefined,
-  name: string,
-  repository: string,
-): Promise<void> {
-  if (entry === undefined) {
-    throw new ModelError(`The repository has no ${name}.`, {
-      file: source.repo.name,
-      hint: 'Only weights in the safetensors format are supported.',
-    });
-  }
-  const link = join(repository, 'snapshots', source.revision, name);
-  if (await isHeld(link)) return;
-  await storeBlob(join(repository, 'blobs'), entry, async () => {
-    const content = await downloadFile({ ...source, path: name });
-    if (content === null) throw new Error(`${name} has gone`);
-    return content.stream();
-  });
-  await mkdir(dirname(link), { recursive: true });
-  await symlink(join('..', '..', 'blobs', blobName(entry)), link).catch(error => {
-    // Another process was faster, or the link was there without its blob.
-    if (systemErrorCode(error) !== 'EEXIST') throw error;
-  });
-}
-
-/** An answer may repeat the header that holds the token. */
-const withoutHeaders = (text: string): string => text.replaceAll(/\b(Bearer|Basic)\s+[^\s"',]+/gi, '$1 ***');
-
-/** A failed fetch hides its reason (ECONNREFUSED, a certificate) in its cause. */
-function describe(error: unknown): string {
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? `${message}: ${cause.message}` : message;
-}
-
-function hintFor(error: unknown, revision: string): string {
-  const status = error instanceof HubApiError ? error.statusCode : 0;
-  if (status === 401 || status === 403) return 'Set HF_TOKEN to a token that may read this model.';
-  if (status === 404) return `Check the name, and that revision "${revision}" exists.`;
-  return 'Check the network, or give a local folder.';
 }

@@ -2,6 +2,7 @@
 import { cpus } from 'node:os';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { parse, stringify } from 'yaml';
+import type { SourceConfig } from '../config/schema/data.js';
 import type { Config } from '../config/schema.js';
 import { cutParts } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
@@ -126,6 +127,11 @@ function withoutPlace(path: string): string {
   return near === '' || near.startsWith('..') ? basename(resolve(path)) : near;
 }
 
+const sourceWithoutPlace = (source: string | SourceConfig): string | SourceConfig => {
+  if (typeof source === 'string') return withoutPlace(source);
+  return source.path === undefined ? source : { ...source, path: withoutPlace(source.path) };
+};
+
 /** The settings without the folders of this machine. */
 function withoutPlaces(config: Config): Config {
   const { model, data, tokens, reference, output } = config;
@@ -133,7 +139,7 @@ function withoutPlaces(config: Config): Config {
   return {
     ...config,
     model: { ...model, path: withoutPlace(model.path), tokenizer: optional(model.tokenizer) },
-    data: { ...data, train: data.train.map(withoutPlace), eval: data.eval.map(withoutPlace) },
+    data: { ...data, train: data.train.map(sourceWithoutPlace), eval: data.eval.map(sourceWithoutPlace) },
     tokens: { ...tokens, chatTemplate: optional(tokens.chatTemplate) },
     reference: {
       ...reference,
@@ -153,10 +159,12 @@ function symbols({ method, loss }: Config): string {
 }
 
 function reportRow(report: DataReport): string {
-  const { file, purpose, rows, stoppedEarly, pairs } = report;
+  const { file, source, purpose, rows, stoppedEarly, pairs, used, notDrawn } = report;
   const reasons = Object.entries(report.leftOut).map(([reason, count]) => `${count} ${reason}`);
-  const records = stoppedEarly ? `the first ${rows}` : rows;
-  return `| ${withoutPlace(file)} | ${purpose} | ${records} | ${pairs} | ${reasons.join('; ') || '-'} | ${cutParts(report) || '-'} |`;
+  const sampled = notDrawn === 0 ? '' : ` (${used - notDrawn} of ${used} pairs drawn)`;
+  const records = stoppedEarly ? `the first ${rows}` : `${rows}${sampled}`;
+  const name = source === null ? '' : `${source}: `;
+  return `| ${name}${withoutPlace(file)} | ${purpose} | ${records} | ${pairs} | ${reasons.join('; ') || '-'} | ${cutParts(report) || '-'} |`;
 }
 
 function duration(seconds: number): string {

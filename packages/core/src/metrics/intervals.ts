@@ -84,20 +84,20 @@ export function bootstrapMean(
 /**
  * The interval of every accuracy among the metrics of some pairs, under its name.
  *
- * @param pairs that the metrics are means over, at least 1
+ * @param pairsOf how many pairs a metric is a mean over, at least 1
  */
 export function accuracyIntervals(
   metrics: Readonly<Record<string, number>>,
-  pairs: number,
+  pairsOf: (name: string) => number,
 ): Record<string, ShareInterval> {
   const accuracies = Object.entries(metrics).filter(([name]) =>
     /(rewards\/|sr\/augmented_)accuracies$/.test(name),
   );
   return Object.fromEntries(
-    accuracies.map(([name, share]) => [
-      name,
-      { pairs, level: SHOWN_LEVEL, ...wilson(Math.round(share * pairs), pairs) },
-    ]),
+    accuracies.map(([name, share]) => {
+      const pairs = pairsOf(name);
+      return [name, { pairs, level: SHOWN_LEVEL, ...wilson(Math.round(share * pairs), pairs) }];
+    }),
   );
 }
 

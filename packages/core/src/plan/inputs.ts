@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { CHAT_FORMATS } from '../config/schema/data.js';
 import type { Config } from '../config/schema.js';
 import { readRows } from '../data/read.js';
-import { readingOf } from '../data/reading.js';
+import { measuredLimits, readingOf } from '../data/reading.js';
+import { filesOf } from '../data/source.js';
 import { DataError, ModelError } from '../errors.js';
 import { exists } from '../files.js';
+import { resolveSources } from '../hf/data-sources.js';
 import { localModelFolder, resolveModelFolder } from '../hf/resolve.js';
 import { readModelSpec } from '../model/load.js';
 import { encodeForRun } from '../tokens/run-data.js';
@@ -36,16 +38,18 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
   const folder = spare ? spareFolder : await resolveModelFolder(path, revision, { need: 'config' });
   const spec = await readModelSpec(folder);
   const modelSource = spare ? `${join(folder, 'config.json')}, because ${path} is not here` : path;
-  const found = await Promise.all(config.data.train.map(file => exists(file, DataError)));
-  const missing = config.data.train.filter((_, index) => !found[index]);
+  const sources = await resolveSources(config, 'training', { offline: true }).catch(ifMissing);
+  const missing = typeof sources === 'string' ? sources : await firstMissing(filesOf(sources));
   const tokenizerFolder = tokenizer === null ? folder : await localTokenizerFolder(tokenizer, revision);
-  if (missing.length > 0 || !(await exists(join(tokenizerFolder, 'tokenizer.json'), ModelError))) {
-    const absent = missing[0] ?? join(tokenizerFolder, 'tokenizer.json');
+  if (
+    typeof sources === 'string' ||
+    missing !== null ||
+    !(await exists(join(tokenizerFolder, 'tokenizer.json'), ModelError))
+  ) {
+    const absent = missing ?? join(tokenizerFolder, 'tokenizer.json');
     return { spec, modelSource, ...assumedLengths(config, absent) };
   }
-  const { rows } = await readRows(config.data.train, readingOf(config), {
-    maxPairs: Math.min(MEASURED_PAIRS, config.data.maxTrainPairs ?? MEASURED_PAIRS),
-  });
+  const { rows } = await readRows(sources, readingOf(config), measuredLimits(config, MEASURED_PAIRS));
   const purpose = config.data.eval.length === 0 ? 'training' : 'evaluation';
   const loaded = await loadTokenizer(tokenizerFolder, { chatTemplate: config.tokens.chatTemplate });
   const { dataset } = encodeForRun(rows, purpose, config, loaded, null);
@@ -60,6 +64,17 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
       `the first ${dataset.pairs.length.toLocaleString('en-US')} pairs of data.train: ` +
       'time for their mean, memory for the longest of them in one microbatch',
   };
+}
+
+async function firstMissing(files: readonly string[]): Promise<string | null> {
+  for (const file of files) if (!(await exists(file, DataError))) return file;
+  return null;
+}
+
+/** @returns what is not on this machine: a plan goes on without it, and downloads nothing */
+function ifMissing(error: unknown): string {
+  if (error instanceof DataError && error.details.file !== undefined) return error.details.file;
+  throw error;
 }
 
 /** Where model.tokenizer is on this machine, in the hub cache too; itself where it is not: a plan downloads no tokenizer. */

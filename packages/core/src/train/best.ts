@@ -52,6 +52,6 @@ export class EvaluationWatch {
     if (!Number.isFinite(value)) return false;
     const { best } = this.counts;
     if (best === null) return true;
-    return this.metric === 'eval_loss' ? value < best.value : value > best.value;
+    return this.metric?.endsWith('loss') === true ? value < best.value : value > best.value;
   }
 }

@@ -57,10 +57,14 @@ export class PairMetrics {
 
   constructor(private readonly options: PreferenceOptions) {}
 
-  /** @param lossWeight what each pair's loss counts in the mean loss; 1 / pairs of the whole step, or 1 / tokens */
-  add(values: PairValues, lossWeight: number): void {
+  /**
+   * @param lossWeight what each pair's loss counts in the mean loss; 1 / pairs of the whole step, or 1 / tokens
+   * @param isCounted whether the pair of an index is counted; by default all are
+   */
+  add(values: PairValues, lossWeight: number, isCounted: (index: number) => boolean = () => true): void {
     const sft = this.options.method === 'sft';
     for (const [i, loss] of values.losses.entries()) {
+      if (!isCounted(i)) continue;
       this.pairs++;
       this.loss += loss * lossWeight;
       this.addCompletions(values.completions.slice(sft ? i : 2 * i, sft ? i + 1 : 2 * i + 2));

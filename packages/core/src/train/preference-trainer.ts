@@ -60,6 +60,16 @@ interface Microbatch {
   readonly predictions: Predictions;
 }
 
+/** What an evaluation counts of some of its pairs. */
+interface GroupMetrics {
+  /** Of the names of its metrics. */
+  readonly prefix: string;
+  readonly has: (pair: TrainingPair) => boolean;
+  /** Of a pair's loss in the mean. */
+  readonly weight: number;
+  readonly sums: PairMetrics;
+}
+
 export class PreferenceTrainer {
   readonly optimizer: Optimizer;
   private readonly answers: Answers;
@@ -129,28 +139,51 @@ export class PreferenceTrainer {
    * ranks all call it with all pairs, and share the work.
    *
    * @param signal aborting it stops between batches; several ranks give one on all of them or on none
+   * @param groupOf the group of a pair, which gets metrics of its own as GROUP_METRIC; null: none
    * @throws the signal's reason when it is aborted, or a rank's
    */
   async evaluate(
     pairs: readonly TrainingPair[],
     batchPairs: number,
     signal?: AbortSignal,
+    groupOf: (pair: TrainingPair) => string | null = () => null,
   ): Promise<Record<string, number>> {
     const { units } = this.model;
-    const metrics = new PairMetrics(this.options);
-    const weight = 1 / this.lossTerms(pairs);
+    const metrics = this.groupMetrics(pairs, groupOf);
     const augmented = pairs[0]!.augmentedReference !== null;
     let done = 0;
     for (const round of this.rounds(pairs, batchPairs)) {
       reportProgress({ phase: 'evaluation', done, total: pairs.length, unit: 'pairs' });
       const own = round[units.communicator.rank]!;
-      if (own.length > 0) this.evaluateBatch(own, augmented, weight, metrics);
+      if (own.length > 0) this.evaluateBatch(own, augmented, metrics);
       else for (let pass = 0; pass < (augmented ? 2 : 1); pass++) units.emptyPass(false);
       done += round.flat().length;
       await letOthersRun(signal, units.communicator);
     }
     reportProgress({ phase: 'evaluation', done, total: done, unit: 'pairs' });
-    return meansOf(this.share(metrics));
+    const means: Record<string, number> = {};
+    for (const { prefix, sums } of metrics) {
+      for (const [name, value] of Object.entries(meansOf(this.share(sums)))) means[prefix + name] = value;
+    }
+    return means;
+  }
+
+  /** Of all pairs, then of every group. */
+  private groupMetrics(
+    pairs: readonly TrainingPair[],
+    groupOf: (pair: TrainingPair) => string | null,
+  ): GroupMetrics[] {
+    const groups = [...new Set(pairs.map(groupOf))].filter(group => group !== null).sort();
+    const metricsOf = (prefix: string, has: (pair: TrainingPair) => boolean): GroupMetrics => ({
+      prefix,
+      has,
+      weight: 1 / this.lossTerms(pairs.filter(has)),
+      sums: new PairMetrics(this.options),
+    });
+    return [
+      metricsOf('', () => true),
+      ...groups.map(group => metricsOf(`${group}_`, pair => groupOf(pair) === group)),
+    ];
   }
 
   /** Frees the optimizer's state; the model stays. */
@@ -161,8 +194,7 @@ export class PreferenceTrainer {
   private evaluateBatch(
     pairs: readonly TrainingPair[],
     augmented: boolean,
-    weight: number,
-    metrics: PairMetrics,
+    metrics: readonly GroupMetrics[],
   ): void {
     using _scope = new Scope();
     const given = this.given(pairs, augmented);
@@ -170,8 +202,9 @@ export class PreferenceTrainer {
     const tokens = pairs.map(pair => pair.tokens);
     const { logps: policy, predictions } = predictPairs(this.model, tokens, this.answers);
     const output = { ...tensors, policy };
-    preferenceLoss(this.options, output, given, weight);
-    metrics.add(pairValues(output, given, predictions), weight);
+    preferenceLoss(this.options, output, given, 1);
+    const values = pairValues(output, given, predictions);
+    for (const { has, weight, sums } of metrics) sums.add(values, weight, index => has(pairs[index]!));
   }
 
   /** Queues one microbatch's gradient; its tensors belong to the caller. */

@@ -4,10 +4,13 @@ import type { Communicator } from '@sralign/native';
 import { inTurns } from '../comm/turns.js';
 import type { Config } from '../config/schema.js';
 import { readRows } from '../data/read.js';
-import { readingOf } from '../data/reading.js';
+import { limitsOf, readingOf } from '../data/reading.js';
 import { dataReports } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
-import { DataError } from '../errors.js';
+import type { WeightedPairs } from '../data/sampler.js';
+import { type DataSource, weightedPairs } from '../data/source.js';
+import { ConfigError, DataError } from '../errors.js';
+import { resolveSources } from '../hf/data-sources.js';
 import { type Companions, readCompanions } from '../hf/folder.js';
 import { resolveModelFolder } from '../hf/resolve.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -20,6 +23,7 @@ import { encodeForRun } from '../tokens/run-data.js';
 import { withChatTemplate } from '../tokens/saved-template.js';
 import { textNotices } from '../tokens/text-notices.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
+import { emptyGroupWarnings } from './eval-groups.js';
 import type { TrainEvent } from './events.js';
 import type { TrainingPair } from './preference-trainer.js';
 import { checkReference } from './reference-check.js';
@@ -38,6 +42,9 @@ export interface Sources {
   readonly spec: ModelSpec;
   readonly train: EncodedDataset;
   readonly evaluation: EncodedDataset | null;
+  /** Of `data.train` and `data.eval`, with their files. */
+  readonly trainSources: readonly DataSource[];
+  readonly evalSources: readonly DataSource[];
   /** One of each training file, then one of each evaluation file. */
   readonly reports: readonly DataReport[];
   /** p, in front of every augmented prompt of both; empty where there is none. */
@@ -70,10 +77,9 @@ export async function prepareSources(
   const warnings: string[] = [];
   const encode = async (
     purpose: DataReport['purpose'],
-    files: readonly string[],
-    maxPairs: number | null,
+    sources: readonly DataSource[],
   ): Promise<EncodedDataset> => {
-    const read = await readRows(files, readingOf(config), { maxPairs });
+    const read = await readRows(sources, readingOf(config), limitsOf(config, purpose));
     const { dataset, notice } = encodeForRun(read.rows, purpose, config, tokenizer, limits);
     reports.push(...dataReports(purpose, read.reports, dataset.reports));
     if (notice !== null) notices.push(notice);
@@ -82,9 +88,15 @@ export async function prepareSources(
     warnings.push(...rowWarnings(read.rows, purpose, config.method));
     return dataset;
   };
-  const train = await encode('training', config.data.train, config.data.maxTrainPairs);
-  const { eval: evalFiles, maxEvalPairs } = config.data;
-  const evaluation = evalFiles.length === 0 ? null : await encode('evaluation', evalFiles, maxEvalPairs);
+  const { trainSources, evalSources } = await inTurns(communicator, async () => ({
+    trainSources: await resolveSources(config, 'training'),
+    evalSources: await resolveSources(config, 'evaluation'),
+  }));
+  const train = await encode('training', trainSources);
+  checkWeights(weightedPairs(train.reports, trainSources));
+  const evaluation = evalSources.length === 0 ? null : await encode('evaluation', evalSources);
+  const evalFiles = evaluation?.pairs.map(({ file }) => file) ?? [];
+  warnings.push(...emptyGroupWarnings(config, evalFiles, evalSources));
   const sharedAugmentation = commonAugmentation(train, evaluation);
   const { referenceFolder } = folders;
   if (referenceFolder !== null && referenceFolder !== modelFolder) {
@@ -101,8 +113,18 @@ export async function prepareSources(
   return {
     ...folders,
     ...{ companions, tokenizer, spec, train, evaluation, sharedAugmentation },
+    ...{ trainSources, evalSources },
     ...{ reports, notices, warnings },
   };
+}
+
+function checkWeights(blocks: number | readonly WeightedPairs[]): void {
+  if (typeof blocks === 'number' || blocks.some(({ pairs, weight }) => Math.round(pairs * weight) > 0))
+    return;
+  throw new ConfigError('The weights of the sources are so small that an epoch has no pair.', {
+    field: 'data.train',
+    hint: 'Raise them; a weight of 1 visits every pair once an epoch.',
+  });
 }
 
 /** @throws DataError when the two begin differently: they go through the same passes */

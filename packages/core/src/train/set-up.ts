@@ -13,8 +13,10 @@ import { stringifyConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { dataWarnings } from '../data/report.js';
 import { Sampler } from '../data/sampler.js';
+import { weightedPairs } from '../data/source.js';
 import { ConfigError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
+import { localInputs } from '../hf/data-sources.js';
 import { localModelFolder } from '../hf/resolve.js';
 import { MetricsJsonl } from '../metrics/jsonl.js';
 import { TensorboardWriter } from '../metrics/tensorboard.js';
@@ -24,6 +26,7 @@ import { BUILT_IN_TEMPLATES } from '../tokens/built-in-templates.js';
 import { agreeOnConfig, agreeOnSources } from './agreement.js';
 import { EvaluationWatch } from './best.js';
 import { templateClock, writeClock } from './clock.js';
+import { groupsOf } from './eval-groups.js';
 import type { TrainEvent, TrainResult } from './events.js';
 import type { RunInputs } from './inputs.js';
 import { checkMemory } from './memory-check.js';
@@ -61,6 +64,8 @@ export interface PreparedRun {
   readonly inputs: RunInputs;
   readonly trainPairs: readonly TrainingPair[];
   readonly evalPairs: readonly TrainingPair[];
+  /** The names of those that have metrics of their own. */
+  readonly evalGroups: ReadonlyMap<TrainingPair, string>;
   readonly trainer: PreferenceTrainer;
   readonly sampler: Sampler;
   /** Updates that were done before. */
@@ -143,10 +148,8 @@ async function setUpLocked(
   }
 }
 
-async function inputsOf(
-  { model, reference, data, tokens }: Config,
-  { configFile, trace }: RunOptions,
-): Promise<RunInput[]> {
+async function inputsOf(config: Config, { configFile, trace }: RunOptions): Promise<RunInput[]> {
+  const { model, reference, tokens } = config;
   const input = (field: string, ...paths: readonly (string | null)[]): RunInput[] =>
     paths.filter(path => path !== null).map(path => ({ field, path }));
   // A step of a run is in that run's folder.
@@ -158,8 +161,7 @@ async function inputsOf(
     ...(await modelInput('reference.model', reference.model)),
     ...input('reference.cacheFolder', reference.cacheFolder),
     ...input('tokens.chatTemplate', templateFile(tokens.chatTemplate)),
-    ...input('data.train', ...data.train),
-    ...input('data.eval', ...data.eval),
+    ...(await localInputs(config)),
     ...input('the configuration', configFile),
     ...input('--trace', trace),
   ];
@@ -211,7 +213,8 @@ async function withModel(
 
   const { train: trainSet, evaluation } = sources;
   const { batchPairs, epochs, maxSteps, maxGradNorm, seed } = config.training;
-  const totalSteps = maxSteps ?? Math.ceil(trainSet.pairs.length / batchPairs) * epochs;
+  const sampler = new Sampler(weightedPairs(trainSet.reports, sources.trainSources), seed, state?.sampler);
+  const totalSteps = maxSteps ?? Math.ceil(sampler.epochPairs / batchPairs) * epochs;
   onEvent({
     type: 'start',
     runFolder: folder,
@@ -235,7 +238,6 @@ async function withModel(
     ...configWarnings(config, totalSteps),
   ])
     onEvent({ type: 'warning', message });
-  const sampler = new Sampler(trainSet.pairs.length, seed, state?.sampler);
   const stepsLeft = totalSteps - (state?.step ?? 0);
   const datasets = [
     { dataset: trainSet, indices: sampler.upcoming(stepsLeft, batchPairs) },
@@ -273,6 +275,11 @@ async function withModel(
       inputs,
       trainPairs: trainPairs!,
       evalPairs: evalPairs ?? [],
+      evalGroups: groupsOf(
+        evalPairs ?? [],
+        evaluation?.pairs.map(({ file }) => file) ?? [],
+        sources.evalSources,
+      ),
       trainer,
       sampler,
       step: state?.step ?? 0,

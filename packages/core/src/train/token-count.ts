@@ -18,9 +18,6 @@ export function tokensBefore(
   { sampler, trainPairs }: { readonly sampler: Sampler; readonly trainPairs: readonly TrainingPair[] },
   method: Method,
 ): number {
-  const sum = (pairs: readonly TrainingPair[]): number =>
-    pairs.reduce((total, pair) => total + trainedTokens(pair, method), 0);
-  const { epoch } = sampler.state;
-  const earlier = epoch === 0 ? 0 : epoch * sum(trainPairs);
-  return earlier + sum(sampler.visited().map(index => trainPairs[index]!));
+  const visits = sampler.visits();
+  return trainPairs.reduce((sum, pair, index) => sum + visits[index]! * trainedTokens(pair, method), 0);
 }

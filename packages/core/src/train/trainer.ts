@@ -18,6 +18,7 @@ import { loadWeights } from '../model/load.js';
 import { saveModel } from '../model/save.js';
 import { scheduleFactor } from '../optim/schedule.js';
 import { listenToProgress } from '../progress.js';
+import { pairsOfMetric } from './eval-groups.js';
 import type { TrainEvent, TrainResult } from './events.js';
 import { writeInputs } from './inputs.js';
 import { writeResult } from './resume.js';
@@ -189,7 +190,8 @@ class Run {
 
   private async trainStep(logEverySteps: number): Promise<void> {
     const { optimizer, schedule } = this.config;
-    const epoch = this.run.sampler.state.epoch + this.run.sampler.state.position / this.run.trainPairs.length;
+    const epoch =
+      this.run.sampler.state.epoch + this.run.sampler.state.position / this.run.sampler.epochPairs;
     const pairs = this.run.sampler
       .next(this.config.training.batchPairs)
       .map(index => this.run.trainPairs[index]!);
@@ -227,6 +229,7 @@ class Run {
       this.run.evalPairs,
       this.config.evaluation.batchPairs,
       signal,
+      pair => this.run.evalGroups.get(pair) ?? null,
     );
     means['time/evaluation_ms'] = performance.now() - startMs;
     const metrics = Object.fromEntries(Object.entries(means).map(([name, value]) => [`eval_${name}`, value]));
@@ -240,7 +243,9 @@ class Run {
   private get intervals(): Record<string, ShareInterval> {
     const pairs =
       'eval_loss' in this.metrics ? (this.run.sources.evaluation?.pairs.length ?? 0) : this.stepPairs;
-    return pairs === 0 ? {} : accuracyIntervals(this.metrics, pairs);
+    return pairs === 0
+      ? {}
+      : accuracyIntervals(this.metrics, name => pairsOfMetric(name, this.run.evalGroups, pairs));
   }
 
   private record(metrics: Readonly<Record<string, number>>): void {

@@ -119,7 +119,23 @@ describe('wrong values', () => {
     [{ 'training.batchPairs': 1.5 }, 'field "training.batchPairs": Expected int, found 1.5.'],
     [{ 'training.seed': 'x' }, 'field "training.seed": Expected number, found "x".'],
     [{ 'data.train': [] }, 'field "data.train": Expected at least one file'],
-    [{ 'data.train': 3 }, 'field "data.train": Expected a file or a list of files, found 3.'],
+    [
+      { 'data.train': 3 },
+      'field "data.train": Expected a path, a source with keys such as path or hub, or a list',
+    ],
+    [{ 'data.train': {} }, 'field "data.train": Expected either path or hub in a source'],
+    [{ 'data.train': ['a', { path: 'b', hub: 'c' }] }, 'field "data.train.1": Expected either path or hub'],
+    [{ 'data.train': { path: 'b', revision: 'c' } }, 'Expected hub beside revision'],
+    [
+      { 'data.train': [{ path: 'b', weight: 0 }] },
+      'field "data.train.0.weight": Expected number >0, found 0.',
+    ],
+    [{ 'data.eval': [{ path: 'b', name: 'a b' }] }, 'field "data.eval.0.name": Expected letters, digits'],
+    [
+      { 'data.train': [{ path: 'b', wieght: 2 }] },
+      'field "data.train.0.wieght": Unknown key. Did you mean "data.train.0.weight"?',
+    ],
+    [{ 'data.train': [{ path: 'b', columns: { promt: 'x' } }] }, 'promt'],
     [{ 'model.path': '' }, 'field "model.path": Expected string that is not empty'],
     [
       { method: 'srdpo' },
@@ -137,6 +153,20 @@ describe('wrong values', () => {
 
   it('refuses what is not a mapping', () => {
     expect(() => parseConfig('method: dpo')).toThrow('Expected a mapping of keys to values');
+  });
+});
+
+describe('sources of data', () => {
+  it('are paths or records, one or several, with ~ as the home folder', () => {
+    const source = { path: '~/a', split: 'train', weight: 0.5, name: 'a' };
+    const eval_ = { hub: 'org/pairs', config: 'default', revision: 'v1', columns: { prompt: 'question' } };
+    const config = parseConfig({ ...minimal, data: { train: ['~/b.jsonl', source], eval: eval_ } });
+    expect(config.data.train).toEqual([
+      join(homedir(), 'b.jsonl'),
+      { ...source, path: join(homedir(), 'a') },
+    ]);
+    expect(config.data.eval).toEqual([eval_]);
+    expect(parseConfig(parse(stringifyConfig(config)))).toEqual(config);
   });
 });
 
@@ -247,6 +277,18 @@ describe('keys that disagree', () => {
       'field "checkpoint.keepBest": sft has no accuracies',
     ],
     [{ 'checkpoint.keepLast': 'some' }, 'field "checkpoint.keepLast"'],
+    [
+      {
+        'checkpoint.keepBest': 'eval_other_loss',
+        'evaluation.everySteps': 10,
+        'data.eval': ['e.jsonl', { path: 'f.jsonl', name: 'help' }],
+      },
+      'field "checkpoint.keepBest": No source of data.eval has the name other. There are help.',
+    ],
+    [
+      { 'checkpoint.keepBest': 'loss' },
+      'field "checkpoint.keepBest": Expected eval_loss or eval_rewards/accuracies',
+    ],
   ])('%j', (changes, message) => {
     expect(messageOf(changes)).toContain(message);
   });
@@ -353,7 +395,7 @@ describe('descriptions', () => {
       trl: ['learning_rate', 'lr'],
     });
     expect(byPath.get('training.maxSteps')).toMatchObject({ type: 'integer | null', default: null });
-    expect(byPath.get('data.train')!.type).toBe('string | list of string');
+    expect(byPath.get('data.train')!.type).toBe('string | source | list of string | source');
     expect(byPath.get('method')).toMatchObject({
       type: 'sft | dpo | ipo | sr-dpo | sr-ipo',
       default: undefined,

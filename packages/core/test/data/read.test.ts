@@ -74,6 +74,8 @@ describe('hh', () => {
     expect(reports).toEqual([
       {
         file: rows[0]!.file,
+        source: null,
+        notDrawn: 0,
         format: 'hh',
         by: ['chosen', 'rejected'],
         kind: 'text',

@@ -91,6 +91,60 @@ describe('Sampler', () => {
     `);
   });
 
+  const blocks = fc
+    .array(fc.record({ pairs: fc.integer({ min: 1, max: 40 }), weight: fc.integer({ min: 1, max: 13 }) }), {
+      minLength: 1,
+      maxLength: 4,
+    })
+    .map(list => list.map(({ pairs, weight }) => ({ pairs, weight: weight / 4 })))
+    .filter(list => list.some(({ pairs, weight }) => Math.round(pairs * weight) > 0));
+
+  it('visits the pairs of each source as often as its weight says', () => {
+    fc.assert(
+      fc.property(blocks, seeds, counts, (sources, seed, count) => {
+        const sampler = new Sampler(sources, seed);
+        for (let epoch = 0; epoch < 2; epoch++) {
+          const order = epochOf(sampler, count).flat();
+          expect(order).toHaveLength(sampler.epochPairs);
+          let first = 0;
+          for (const { pairs, weight } of sources) {
+            const visits = Array.from(
+              { length: pairs },
+              (_, i) => order.filter(at => at === first + i).length,
+            );
+            expect(visits.reduce((sum, count) => sum + count, 0)).toBe(Math.round(pairs * weight));
+            expect(Math.min(...visits)).toBeGreaterThanOrEqual(Math.floor(weight));
+            expect(Math.max(...visits)).toBeLessThanOrEqual(Math.ceil(weight));
+            first += pairs;
+          }
+        }
+      }),
+    );
+  });
+
+  it('goes on with weights as if it had never stopped, and knows what it gave', () => {
+    fc.assert(
+      fc.property(blocks, seeds, counts, fc.nat(30), (sources, seed, count, steps) => {
+        const sampler = new Sampler(sources, seed);
+        const given = Array.from({ length: steps }, () => sampler.next(count)).flat();
+        const resumed = new Sampler(sources, seed, sampler.state);
+        const visits = new Uint32Array(sources.reduce((sum, { pairs }) => sum + pairs, 0));
+        for (const index of given) visits[index]!++;
+        expect(resumed.visits()).toEqual(visits);
+        for (let step = 0; step < 10; step++) expect(resumed.next(count)).toEqual(sampler.next(count));
+      }),
+    );
+  });
+
+  it('draws another part of a source each epoch', () => {
+    const sampler = new Sampler([{ pairs: 40, weight: 0.5 }], 3);
+    const [first, second] = [epochOf(sampler, 40), epochOf(sampler, 40)].map(epoch =>
+      epoch.flat().toSorted(),
+    );
+    expect(first).toHaveLength(20);
+    expect(first).not.toEqual(second);
+  });
+
   it('puts every index anywhere about equally often', () => {
     const hits = Array.from({ length: 5 }, () => 0);
     for (let seed = 0; seed < 2000; seed++) hits[new Sampler(5, seed).next(1)[0]!]!++;

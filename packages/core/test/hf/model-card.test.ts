@@ -18,7 +18,15 @@ function config(method: string, path: string): Config {
 }
 
 const none = { dropped: 0, equalAfterCut: 0, pairsCut: 0, promptsCut: 0, chosenCut: 0, rejectedCut: 0 };
-const read = { format: 'hh', by: ['chosen', 'rejected'], kind: 'text', badRows: [], readAs: 'hh' } as const;
+const read = {
+  format: 'hh',
+  by: ['chosen', 'rejected'],
+  kind: 'text',
+  badRows: [],
+  readAs: 'hh',
+  source: null,
+  notDrawn: 0,
+} as const;
 
 async function card(folder: string, config: Config, modelFolder: string, baseCard: string | null = null) {
   await writeModelCard(folder, {

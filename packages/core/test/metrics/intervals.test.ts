@@ -140,7 +140,7 @@ describe('accuracyIntervals', () => {
       'eval_rewards/chosen': 1,
       'eval_sr/augmented_accuracies': 0.1 + 0.2,
     };
-    const intervals = accuracyIntervals(metrics, 10);
+    const intervals = accuracyIntervals(metrics, () => 10);
     expect(Object.keys(intervals)).toEqual(['eval_rewards/accuracies', 'eval_sr/augmented_accuracies']);
     expect(intervals['eval_rewards/accuracies']).toEqual({ pairs: 10, level: 0.95, ...wilson(8, 10) });
     expect(intervals['eval_sr/augmented_accuracies']).toMatchObject(wilson(3, 10));

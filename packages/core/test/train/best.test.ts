@@ -26,6 +26,7 @@ function config(folder: string, changes: Record<string, Record<string, unknown>>
       format: 'hh',
       train: [harmless('train')],
       eval: [harmless('eval')],
+      limit: 'first',
       maxTrainPairs: 8,
       maxEvalPairs: 16,
     },

@@ -17,7 +17,7 @@ const harmless = fileURLToPath(
 function config(folder: string, changes: Record<string, Record<string, unknown>> = {}): Config {
   const base: Record<string, Record<string, unknown>> = {
     model: { path: storiesFolder },
-    data: { format: 'hh', train: [harmless], maxTrainPairs: 4 },
+    data: { format: 'hh', train: [harmless], limit: 'first', maxTrainPairs: 4 },
     tokens: { maxTokens: 120, maxPromptTokens: 80, longPrompt: 'keep-end' },
     augmentation: { prompt: 'Be kind. Query:', maxTokens: 40 },
     training: { batchPairs: 4, maxSteps: 1 },

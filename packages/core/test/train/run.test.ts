@@ -18,7 +18,14 @@ const harmless = fileURLToPath(
 function config(folder: string, changes: Record<string, Record<string, unknown>> = {}): Config {
   const base: Record<string, Record<string, unknown>> = {
     model: { path: storiesFolder },
-    data: { format: 'hh', train: [harmless], eval: [harmless], maxTrainPairs: 24, maxEvalPairs: 4 },
+    data: {
+      format: 'hh',
+      train: [harmless],
+      eval: [harmless],
+      limit: 'first',
+      maxTrainPairs: 24,
+      maxEvalPairs: 4,
+    },
     tokens: { maxTokens: 120, maxPromptTokens: 80, longPrompt: 'keep-end' },
     augmentation: { prompt: 'Be kind. Query:', maxTokens: 40 },
     optimizer: { learningRate: 1e-3 },
@@ -198,7 +205,14 @@ describe('train', () => {
     const [whole, cut] = [join(folder.path, 'whole'), join(folder.path, 'cut')];
     const settings = {
       training: { maxSteps: 3, batchPairs: 4, microbatchPairs: 1 },
-      data: { format: 'hh', train: [harmless], eval: [harmless], maxTrainPairs: 6, maxEvalPairs: 4 },
+      data: {
+        format: 'hh',
+        train: [harmless],
+        eval: [harmless],
+        limit: 'first',
+        maxTrainPairs: 6,
+        maxEvalPairs: 4,
+      },
     };
     await train(config(whole, settings));
     const steps: number[] = [];

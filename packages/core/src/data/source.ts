@@ -1,0 +1,31 @@
+/** A source of records whose files are known. */
+import type { SourceConfig } from '../config/schema/data.js';
+import type { WeightedPairs } from './sampler.js';
+
+export interface DataSource extends Pick<SourceConfig, 'format' | 'columns'> {
+  /** In the order in which they are read. */
+  readonly files: readonly string[];
+  /** Of its own metrics, and in reports. */
+  readonly name: string | null;
+  /** Visits of a pair in an epoch. */
+  readonly weight: number;
+}
+
+/** Files that are read as all others are. */
+export const plainSource = (files: readonly string[]): DataSource => ({ files, name: null, weight: 1 });
+
+/**
+ * The pairs of each file with the weight of their source; only their number where no source has one.
+ *
+ * @param counts the pairs that each file gave, in the order in which the pairs stand
+ */
+export function weightedPairs(
+  counts: readonly { readonly file: string; readonly pairs: number }[],
+  sources: readonly DataSource[],
+): number | WeightedPairs[] {
+  const weights = new Map(sources.flatMap(({ files, weight }) => files.map(file => [file, weight] as const)));
+  if (sources.every(({ weight }) => weight === 1)) return counts.reduce((sum, { pairs }) => sum + pairs, 0);
+  return counts.map(({ file, pairs }) => ({ pairs, weight: weights.get(file)! }));
+}
+
+export const filesOf = (sources: readonly DataSource[]): string[] => sources.flatMap(({ files }) => files);

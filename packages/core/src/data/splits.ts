@@ -1,0 +1,85 @@
+/** Which files of a folder, or of a repository of the hub, belong to which split, by their names. */
+import { DataError } from '../errors.js';
+
+/** What people call the splits, as the library `datasets` understands them. */
+const KEYWORDS: Readonly<Record<string, string>> = {
+  ...{ train: 'train', training: 'train' },
+  ...{ validation: 'validation', valid: 'validation', val: 'validation', dev: 'validation' },
+  ...{ test: 'test', testing: 'test', eval: 'test', evaluation: 'test' },
+};
+
+/** As `datasets` writes them: train-00000-of-00003.parquet, with a digest behind it or not. */
+const SHARD = /^(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]+)?\./;
+
+/** The split that is taken where none is named and there are several; the first of these that is there. */
+const USUAL = { training: ['train'], evaluation: ['test', 'validation'] } as const;
+
+/**
+ * Every split that a file may be called a part of, the most telling name first: that of a shard; a word of the file's name,
+ * or of its folders from the inside; `train` where nothing tells. Then the names of the file and its folders themselves.
+ */
+function splitNames(path: string): string[] {
+  const parts = path.split('/').reverse();
+  const stem = parts[0]!.replace(/\.(jsonl|json|csv|tsv|parquet)(\.gz|\.zst)?$/, '');
+  const shard = SHARD.exec(parts[0]!)?.[1];
+  const words = [stem, ...parts.slice(1)].flatMap(part => part.split(/[-._ 0-9]+/));
+  const keyword = words.map(word => KEYWORDS[word.toLowerCase()]).find(found => found !== undefined);
+  return [...(shard === undefined ? [] : [shard]), keyword ?? 'train', stem, ...parts.slice(1)];
+}
+
+/** The most telling name of a file's split. */
+const splitOf = (path: string): string => splitNames(path)[0]!;
+
+/**
+ * The files of a split.
+ *
+ * @param paths relative to the folder or repository, with `/`
+ * @param split null: the only one there is, or of several the one usual for the purpose
+ * @param where named in errors
+ * @throws DataError listing the splits there are; for a shard that is missing
+ */
+export function filesOfSplit(
+  paths: readonly string[],
+  split: string | null,
+  purpose: keyof typeof USUAL,
+  where: string,
+): string[] {
+  const splits = [...new Set(paths.map(splitOf))].sort();
+  const wanted =
+    split ?? (splits.length === 1 ? splits[0]! : USUAL[purpose].find(name => splits.includes(name)));
+  const found = paths.filter(path =>
+    split === null ? splitOf(path) === wanted : splitNames(path).includes(KEYWORDS[split] ?? split),
+  );
+  if (wanted === undefined || found.length === 0) {
+    const what = split === null ? 'It has several splits, and none is named.' : `It has no split "${split}".`;
+    throw new DataError(what, { file: where, field: 'split', hint: `There are ${splits.join(', ')}.` });
+  }
+  checkShards(found, where);
+  return found.sort();
+}
+
+/** @throws DataError when a shard that the names of the others count is not there */
+function checkShards(paths: readonly string[], where: string): void {
+  const sets = new Map<string, Set<number>>();
+  for (const path of paths) {
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    const [, , index, count] = SHARD.exec(name) ?? [];
+    if (index === undefined) continue;
+    const key = path.slice(0, path.length - name.length) + name.replace(SHARD, `$1-#####-of-${count}.`);
+    const seen = sets.get(key) ?? new Set();
+    sets.set(key, seen.add(Number(index)));
+    const total = Number(count);
+    if (Number(index) >= total)
+      throw new DataError(`Of ${total} shards this is number ${index}.`, { file: path });
+  }
+  for (const [key, seen] of sets) {
+    const total = Number(/-of-(\d{5})\./.exec(key)![1]);
+    const missing = Array.from({ length: total }, (_, index) => index).find(index => !seen.has(index));
+    if (missing === undefined) continue;
+    const name = key.replace('#####', String(missing).padStart(5, '0'));
+    throw new DataError(`The shard ${name} is missing.`, {
+      file: where,
+      hint: `${seen.size} of ${total} are there; fetch the rest.`,
+    });
+  }
+}
