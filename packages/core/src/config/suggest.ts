@@ -1,7 +1,7 @@
 /** What a wrong key was probably meant to be. */
 import { distance } from 'fastest-levenshtein';
 import { describeConfig } from './describe.js';
-import { SOURCE_KEYS } from './schema/data.js';
+import { COLUMN_FIELDS, SOURCE_KEYS } from './schema/data.js';
 
 /** Settings of others that are none here: what does their work. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
@@ -51,6 +51,7 @@ export interface KeySuggestion {
  * @param section path of the mapping that holds the key
  */
 export function suggestKey(section: readonly string[], key: string): KeySuggestion {
+  if (section[0] === 'data' && section.at(-1) === 'columns') return suggestColumn(section, key);
   const elsewhere = Object.keys(ELSEWHERE).find(name => normalize(name) === normalize(key));
   if (elsewhere !== undefined) return { path: null, hint: ELSEWHERE[elsewhere]! };
   const keys = describeConfig();
@@ -81,6 +82,14 @@ export function suggestKey(section: readonly string[], key: string): KeySuggesti
   );
   if (nearest === null) return { path: null, hint: `Known keys here: ${siblings.join(', ')}.` };
   const { path } = candidates.find(({ name }) => name === nearest)!;
+  return { path, hint: `Did you mean "${path}"?` };
+}
+
+/** The keys of data.columns are fields of the data formats, whatever the settings are called. */
+function suggestColumn(section: readonly string[], key: string): KeySuggestion {
+  const nearest = nearestOf(key, COLUMN_FIELDS);
+  if (nearest === null) return { path: null, hint: `Known fields here: ${COLUMN_FIELDS.join(', ')}.` };
+  const path = [...section, nearest].join('.');
   return { path, hint: `Did you mean "${path}"?` };
 }
 

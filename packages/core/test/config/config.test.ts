@@ -135,7 +135,12 @@ describe('wrong values', () => {
       { 'data.train': [{ path: 'b', wieght: 2 }] },
       'field "data.train.0.wieght": Unknown key. Did you mean "data.train.0.weight"?',
     ],
-    [{ 'data.train': [{ path: 'b', columns: { promt: 'x' } }] }, 'promt'],
+    [
+      { 'data.train': [{ path: 'b', columns: { promt: 'x' } }] },
+      'Did you mean "data.train.0.columns.prompt"?',
+    ],
+    [{ 'data.columns': { promt: 'x' } }, 'Did you mean "data.columns.prompt"?'],
+    [{ 'data.columns': { query: 'x' } }, 'Known fields here: prompt, system, chosen, rejected'],
     [{ 'model.path': '' }, 'field "model.path": Expected string that is not empty'],
     [
       { method: 'srdpo' },

@@ -29,7 +29,7 @@ export const CHAT_FORMATS: readonly DataFormat[] = [
 ];
 
 /** The fields of the formats that data.columns can find under other names. */
-const COLUMN_FIELDS = [
+export const COLUMN_FIELDS = [
   'prompt',
   'system',
   'chosen',

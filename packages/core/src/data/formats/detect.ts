@@ -42,12 +42,14 @@ export function recognise(records: readonly Fields[], file: string, method: Meth
  */
 export function checkGives({ name, format, by }: Recognition, file: string, method: Method): void {
   if (format.gives === 'pairs' || method === 'sft') return;
+  const judged = by.some(field => field === 'label' || field === 'kto_tag');
+  const what = judged ? 'single answers, each marked as good or bad (KTO)' : 'single answers';
   throw new ConfigError(
-    `${method} learns from pairs of answers, and these records (${name}: ${by.join(', ')}) hold single answers.`,
+    `${method} learns from pairs of answers, and these records (${name}: ${by.join(', ')}) hold ${what}.`,
     {
       file,
       field: 'method',
-      hint: 'Use method: sft, or pairs: a prompt with a chosen and a rejected answer.',
+      hint: 'Use method: sft, or data with a chosen and a rejected answer to each prompt.',
     },
   );
 }
