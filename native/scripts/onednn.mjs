@@ -20,5 +20,5 @@ export function oneDnnVersion(prefix) {
 }
 
 export const ONEDNN_HELP =
-  'oneDNN is missing. Install it: "apt-get install libdnnl-dev" (Debian, Ubuntu), "brew install onednn libomp" ' +
-  '(macOS) or "conda install -c conda-forge onednn" in the active environment.';
+  'oneDNN is missing. Install it: "apt-get install libdnnl-dev" (Debian, Ubuntu) or ' +
+  '"conda install -c conda-forge onednn" in the active environment.';

@@ -11,6 +11,7 @@ import { consolidateCommand } from './commands/consolidate.js';
 import { dataCommand } from './commands/data.js';
 import { doctorCommand } from './commands/doctor.js';
 import { generateCommand } from './commands/generate.js';
+import { initCommand } from './commands/init.js';
 import { launchCommand } from './commands/launch.js';
 import { planCommand } from './commands/plan.js';
 import { trainCommand } from './commands/train.js';
@@ -32,12 +33,13 @@ function buildProgram(): Command {
     .addHelpText(
       'after',
       examples(
-        'sralign train examples/demo/sr-dpo.yaml --set loss.lambda=0.5',
+        'sralign train examples/demo/sft.yaml',
         'sralign generate examples/models/stories260k --prompt "Once upon a time"',
         'sralign doctor',
       ),
     );
   for (const command of [
+    initCommand(),
     trainCommand(),
     launchCommand(),
     generateCommand(),

@@ -249,6 +249,19 @@ const CASES: BadInput[] = [
     says: [/field "reference\.model": The reference model has another tokenizer: token \d+ is "/, 'policy'],
   },
   {
+    name: 'a device that is not there',
+    arrange: () => ['training.device=cuda:99'],
+    says: [/field "training\.device": The device cuda:99 cannot be used: (?!useDevice)/, 'sralign doctor'],
+  },
+  {
+    name: 'a thousand threads',
+    arrange: () => ['training.threads=1000'],
+    says: [
+      /field "training\.threads": 1000 threads, but this process may use \d+/,
+      /Set it to \d+, or to null/,
+    ],
+  },
+  {
     name: 'a LoRA adapter',
     arrange: folder => {
       const model = folder.join('adapter');

@@ -87,6 +87,30 @@ describe('documentation', () => {
     expect(broken).toEqual([]);
   });
 
+  const page = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
+
+  it('gives an H100 the same figures everywhere', () => {
+    const ofPlan = /^\| H100 80 GB SXM \| (\d+) TFLOP\/s \| ([\d.]+) TB\/s /m.exec(page('docs/plan.md'))!;
+    const ofCuda = /H100 ([\d.]+) TB\/s and (\d+) TFLOP\/s/.exec(page('docs/cuda.md'))!;
+    expect([ofCuda[2], ofCuda[1]]).toEqual([ofPlan[1], ofPlan[2]]);
+    // Floors in µs: FLOPs of the row over these.
+    const [, flops, floor] = /^\| linear up \| 32 \| - \| (\d+) GFLOP \| \d+ \| (\d+) \|/m.exec(
+      page('docs/cuda.md'),
+    )!;
+    expect(Number(floor)).toBeCloseTo((Number(flops) * 1e9) / (Number(ofPlan[1]) * 1e6), 0);
+  });
+
+  it('says of several GPUs what is so at its end too', () => {
+    expect(page('docs/cuda.md')).not.toMatch(/trains on one GPU|not there yet/);
+  });
+
+  it('names what is not supported, and advises on no system that is not tested', () => {
+    const limits = page('README.md').split('\n## Limits\n')[1]!.split('\n## ')[0]!;
+    for (const word of ['LoRA', 'macOS', 'Windows']) expect(limits).toContain(word);
+    for (const name of ['README.md', ...readdirSync(join(ROOT, 'docs')).map(name => `docs/${name}`)])
+      expect(page(name), name).not.toMatch(/brew install/);
+  });
+
   it('README shows the program of examples/api as it is', () => {
     const program = readFileSync(join(ROOT, 'examples/api/train.mjs'), 'utf8');
     expect(readFileSync(join(ROOT, 'README.md'), 'utf8').includes(`\`\`\`ts\n${program}\`\`\``)).toBe(true);

@@ -1,5 +1,5 @@
 /** generate, data preview, verify and doctor: what they print and their exit codes. */
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { MODEL, ROOT, sralign, TemporaryFolder } from './run.js';
@@ -30,6 +30,66 @@ describe('sralign generate', () => {
     expect(first).toMatch(/^One day.+/);
     expect(again).toBe(first);
     expect(other).not.toBe(first);
+  });
+
+  it('draws another text each time without a seed, and says how to draw it again', async () => {
+    const draw = async (...more: string[]) =>
+      sralign([
+        'generate',
+        MODEL,
+        '--prompt',
+        'One day',
+        '--temperature',
+        '0.9',
+        '--max-new-tokens',
+        '30',
+        ...more,
+      ]);
+    const [first, second] = await Promise.all([draw(), draw()]);
+    expect(second.stdout).not.toBe(first.stdout);
+    const seed = /^note: --seed (\d+) draws this text again$/m.exec(first.stderr)![1]!;
+    expect((await draw('--seed', seed)).stdout).toBe(first.stdout);
+  });
+
+  it('takes a run, a step of it, and a chat template', async () => {
+    using folder = new TemporaryFolder();
+    mkdirSync(folder.join('run'));
+    for (const place of ['final', 'checkpoints/step-000020'])
+      cpSync(MODEL, folder.join('run', place), { recursive: true });
+    const run = folder.join('run');
+    for (const model of [run, `${run}@20`, join(run, 'checkpoints/step-000020')]) {
+      const { code, stdout } = await sralign([
+        'generate',
+        model,
+        '--prompt',
+        'One day',
+        '--max-new-tokens',
+        '5',
+      ]);
+      expect(stdout).toMatch(/^One day./);
+      expect(code).toBe(0);
+    }
+    const chat = ['--chat-template', 'chatml', '--prompt', 'Hi', '--max-new-tokens', '5'];
+    const { code, stderr } = await sralign(['generate', run, ...chat]);
+    expect(stderr).toContain('note: The chat template ends a turn with "<|im_end|>"');
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ['generate', [MODEL, '--prompt', 'Hi', '--device', 'cuda:99'], '--device'],
+    [
+      'verify',
+      [join(ROOT, 'packages/core/test/fixtures/reference/llama_gqa'), '--device', 'cuda:99'],
+      '--device',
+    ],
+  ])('%s names the device that is not there, without names of the program', async (command, args, field) => {
+    const { code, stderr } = await sralign([command, ...args]);
+    expect(stderr).toMatch(
+      new RegExp(
+        `^sralign: field "${field}": The device cuda:99 cannot be used: (?!useDevice).*\`sralign doctor\``,
+      ),
+    );
+    expect(code).toBe(2);
   });
 
   it('says that a base model has no chat template', async () => {
@@ -208,6 +268,7 @@ describe('sralign verify', () => {
   it('passes a reference case and shows every quantity', async () => {
     const { code, stdout } = await sralign(['verify', reference]);
     expect(stdout).toContain('are within tolerance');
+    expect(Math.max(...stdout.split('\n').map(line => line.length))).toBeLessThanOrEqual(80);
     expect(stdout).not.toContain('FAIL');
     expect(code).toBe(0);
   });

@@ -8,19 +8,36 @@ describe('help', () => {
     const { code, stdout, stderr } = await sralign([]);
     expect(code).toBe(0);
     expect(stderr).toBe('');
-    for (const verb of ['train', 'generate', 'data', 'verify', 'consolidate', 'doctor'])
+    for (const verb of [
+      'init',
+      'train',
+      'launch',
+      'generate',
+      'data',
+      'plan',
+      'verify',
+      'consolidate',
+      'doctor',
+    ])
       expect(stdout).toMatch(new RegExp(`^ +${verb} `, 'm'));
   });
 
-  it.each([['train'], ['generate'], ['data', 'preview'], ['verify'], ['consolidate'], ['doctor']])(
-    'of %s %s has a usage line and at least two examples',
-    async (...verb) => {
-      const { code, stdout } = await sralign([...verb, '--help']);
-      expect(code).toBe(0);
-      expect(stdout).toContain(`Usage: sralign ${verb.join(' ')}`);
-      expect(stdout.match(/^ {2}\$ sralign /gm)?.length).toBeGreaterThanOrEqual(2);
-    },
-  );
+  it.each([
+    ['init'],
+    ['train'],
+    ['launch'],
+    ['plan'],
+    ['generate'],
+    ['data', 'preview'],
+    ['verify'],
+    ['consolidate'],
+    ['doctor'],
+  ])('of %s %s has a usage line and at least two examples', async (...verb) => {
+    const { code, stdout } = await sralign([...verb, '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`Usage: sralign ${verb.join(' ')}`);
+    expect(stdout.match(/^ {2}\$ sralign /gm)?.length).toBeGreaterThanOrEqual(2);
+  });
 
   it('has a version', async () => {
     const { code, stdout } = await sralign(['--version']);
@@ -42,7 +59,7 @@ describe('wrong usage exits with 2 and says what was meant', () => {
     [
       'an unknown verb that is near none',
       ['chat', 'model'],
-      'Commands: train, launch, generate, data, plan, consolidate, verify, doctor. `sralign --help` says what they do.',
+      'Commands: init, train, launch, generate, data, plan, consolidate, verify, doctor. `sralign --help` says what they do.',
     ],
     ['an unknown verb of data', ['data', 'show'], 'Commands: preview.'],
     [

@@ -17,6 +17,7 @@ export type { ChatMessage, DataReport, PreferenceRow, ReadReport } from './data/
 export { Sampler, type WeightedPairs } from './data/sampler.js';
 export type { DataSource } from './data/source.js';
 export * from './errors.js';
+export { writeFileAtomic } from './files.js';
 export { type GenerateOptions, generateText, generateTokens } from './generate/generate.js';
 export { resolveSources } from './hf/data-sources.js';
 export { type Companions, readCompanions } from './hf/folder.js';

@@ -19,8 +19,8 @@ export function consolidateCommand(): Command {
     .addHelpText(
       'after',
       examples(
-        'sralign consolidate runs/sr-dpo/checkpoints/step-000100 runs/sr-dpo/step-000100-model',
-        'sralign consolidate runs/demo/dpo/checkpoints/step-000020 /tmp/dpo-20',
+        'sralign consolidate runs/sft@53 sft-53',
+        'sralign consolidate runs/sft/checkpoints/step-000053 sft-53-again --json',
       ),
     )
     .action(withProgress(runConsolidate));

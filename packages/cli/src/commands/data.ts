@@ -36,8 +36,8 @@ export function dataCommand(): Command {
     .addHelpText(
       'after',
       examples(
-        'sralign data preview examples/demo/sr-dpo.yaml --rows 2',
-        'sralign data preview examples/demo/sr-dpo.yaml --set tokens.longPrompt=keep-end',
+        'sralign data preview examples/demo/sft.yaml --rows 2',
+        'sralign data preview examples/demo/sr-dpo.yaml --set model.path=examples/models/stories260k',
       ),
     )
     .action(withProgress(runPreview));

@@ -29,8 +29,8 @@ export function launchCommand(): Command {
     .addHelpText(
       'after',
       examples(
-        'sralign launch --nproc 2 train examples/demo/dpo.yaml',
-        'sralign launch --nproc 2 -- train examples/demo/dpo.yaml --resume',
+        'sralign launch --nproc 2 train examples/demo/sft.yaml',
+        'sralign launch --nproc 2 -- train examples/demo/sft.yaml --resume',
       ),
     )
     .action(launch);

@@ -55,7 +55,7 @@ export function planCommand(): Command {
     .addHelpText(
       'after',
       examples(
-        'sralign plan examples/demo/sr-dpo.yaml --memory 8GiB',
+        'sralign plan examples/demo/sft.yaml --memory 8GiB',
         'sralign plan examples/recipes/hh-pythia-2.8b/sr-dpo.yaml --gpus 8 --memory 80GiB \\\n' +
           '      --tflops 312 --memory-gb-per-s 2000 --link-gb-per-s 300 --set training.device=cuda',
       ),

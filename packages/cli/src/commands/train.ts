@@ -39,9 +39,10 @@ export function trainCommand(): Command {
     .addHelpText(
       'after',
       examples(
-        'sralign train examples/demo/dpo.yaml',
-        'sralign train examples/demo/dpo.yaml --set method=sr-dpo --set output.folder=runs/sr-dpo',
-        'sralign train examples/demo/dpo.yaml --resume',
+        'sralign train examples/demo/sft.yaml',
+        'sralign train examples/demo/dpo.yaml --set model.path=runs/sft',
+        'sralign train examples/demo/sr-dpo.yaml --set loss.lambda=0.5 --set output.folder=runs/half',
+        'sralign train examples/demo/dpo.yaml --set model.path=runs/sft --resume',
       ),
     )
     .action(runTrain);

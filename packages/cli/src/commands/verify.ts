@@ -41,11 +41,14 @@ async function runVerify(folder: string, options: VerifyOptions): Promise<void> 
 }
 
 function verdict(report: VerifyReport): string {
-  const failed = report.quantities.filter(quantity => !quantity.passed).length;
+  const failed = report.quantities.filter(quantity => !quantity.passed);
+  const worst = failed.flatMap(({ name, worstTensor }) =>
+    worstTensor === null ? [] : [`${name}: worst is ${worstTensor}`],
+  );
   return [
-    `${report.case}, ${report.dtype}`,
+    `${report.case}, ${report.dtype}; x is the expected number`,
     table(
-      ['quantity', 'absolute error', 'relative error', 'tolerance', ''],
+      ['quantity', 'abs. error', 'rel. error', 'tolerance', ''],
       report.quantities.map(quantity => [
         quantity.name,
         quantity.maxAbsoluteError.toExponential(2),
@@ -54,8 +57,9 @@ function verdict(report: VerifyReport): string {
         quantity.passed ? 'ok' : 'FAIL',
       ]),
     ),
-    failed === 0
+    ...(worst.length === 0 ? [] : [worst.join('\n')]),
+    failed.length === 0
       ? `All ${report.quantities.length} quantities are within tolerance.`
-      : `${failed} of ${report.quantities.length} quantities are beyond tolerance.`,
+      : `${failed.length} of ${report.quantities.length} quantities are beyond tolerance.`,
   ].join('\n\n');
 }

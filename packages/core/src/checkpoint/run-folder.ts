@@ -1,7 +1,7 @@
 /**
  * The folder of a run:
  *
- *   config.yaml  metrics.jsonl  runs/ (TensorBoard)  reference-cache/  checkpoints/step-000100/ ...  final/
+ *   config.yaml  metrics.jsonl  events.out.tfevents.* (TensorBoard)  reference-cache/  checkpoints/step-000100/ ...  final/
  *   .sralign/ (what of this the run has written, and who is writing: run-record.ts, run-lock.ts)
  */
 import { access, constants, lstat, mkdir, readdir } from 'node:fs/promises';
@@ -26,7 +26,7 @@ export { type Checkpoint, checkpointFolder, listCheckpoints };
 const FILES: readonly string[] = ['config.yaml', 'metrics.jsonl', 'result.json', 'clock.json'];
 
 /** What a start makes before it writes config.yaml: empty, or not worth keeping by itself. */
-const PREPARED: readonly string[] = ['checkpoints', 'runs', 'reference-cache', 'clock.json'];
+const PREPARED: readonly string[] = ['checkpoints', 'reference-cache', 'clock.json'];
 
 export interface RunFolderMode {
   /** Go on with the run that is there, if one is. */
@@ -144,7 +144,7 @@ export async function createRunFolder(
     const ownCache = !(await isThere(join(folder, 'reference-cache')));
     await recordFiles(folder, rank, [...FILES, ...(ownCache ? ['reference-cache/'] : [])]);
     await mkdir(join(folder, 'checkpoints'), { recursive: true });
-    for (const place of ['', 'checkpoints', 'reference-cache', 'runs', RUN_RECORD_FOLDER]) {
+    for (const place of ['', 'checkpoints', 'reference-cache', RUN_RECORD_FOLDER]) {
       await removeLeftovers(join(folder, place));
     }
   } catch (error) {

@@ -1,4 +1,5 @@
 /** What a rank computes with: its device and its threads. */
+import { availableParallelism } from 'node:os';
 import { type DeviceName, NativeError, setThreads, useDevice } from '@sralign/native';
 import type { Config } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
@@ -18,8 +19,20 @@ export function configureCompute(
   // The configuration allows no other form.
   const device = deviceOfRank(configured as DeviceName, localRank);
   chooseDevice(device, 'training.device');
-  if (threads !== null) setThreads(threads);
+  if (threads !== null) setThreads(checkedThreads(threads));
   return device;
+}
+
+/** More threads than this wait for each other: a mistyped number. */
+const MOST_THREADS_PER_PROCESSOR = 4;
+
+function checkedThreads(threads: number): number {
+  const processors = availableParallelism();
+  if (threads <= MOST_THREADS_PER_PROCESSOR * processors) return threads;
+  throw new ConfigError(
+    `${threads} threads, but this process may use ${processors} ${processors === 1 ? 'processor' : 'processors'}.`,
+    { field: 'training.threads', hint: `Set it to ${processors}, or to null for all of them.` },
+  );
 }
 
 /**

@@ -19,21 +19,24 @@ export class TensorboardWriter {
   readonly file: string;
   private started = false;
 
-  /** Starts a new event file in `folder`, which is created if missing; TensorBoard reads all files of a folder together. */
+  /**
+   * Starts a new event file in `folder`, which is created if missing; TensorBoard reads all files of a folder together, and calls
+   * what they say by the name of the folder.
+   */
   constructor(folder: string, startSeconds = Date.now() / 1000) {
     mkdirSync(folder, { recursive: true });
     this.file = join(folder, `events.out.tfevents.${Math.floor(startSeconds)}.${hostname()}.${process.pid}`);
     this.append([double(1, startSeconds), bytes(3, Buffer.from('brain.Event:2'))]);
   }
 
-  /** Writes one value per metric, in single precision; NaN and infinities are shown as such by TensorBoard. */
+  /** Writes one value per metric, under `tagOf` its name, in single precision; NaN and infinities are shown as such by TensorBoard. */
   write(step: number, scalars: Readonly<Record<string, number>>, wallSeconds = Date.now() / 1000): void {
     const at = [double(1, wallSeconds), integer(2, step)];
     // The start of a session makes TensorBoard forget what an earlier session, resumed from before, said from here on.
     if (!this.started) this.append([...at, bytes(7, integer(1, 1))]);
     this.started = true;
-    const values = Object.entries(scalars).map(([tag, value]) =>
-      bytes(1, Buffer.concat([bytes(1, Buffer.from(tag)), float(2, value)])),
+    const values = Object.entries(scalars).map(([metric, value]) =>
+      bytes(1, Buffer.concat([bytes(1, Buffer.from(tagOf(metric))), float(2, value)])),
     );
     this.append([...at, bytes(5, Buffer.concat(values))]);
   }
@@ -44,6 +47,14 @@ export class TensorboardWriter {
     length.writeBigUInt64LE(BigInt(data.length));
     appendToFile(this.file, Buffer.concat([length, maskedCrc(length), data, maskedCrc(data)]));
   }
+}
+
+/**
+ * The tag of a metric. TensorBoard groups by what stands before the first "/": `loss` and `eval_loss` are `loss/train` and
+ * `loss/eval`, so that they stand side by side.
+ */
+export function tagOf(metric: string): string {
+  return metric.startsWith('eval_') ? `${metric.slice('eval_'.length)}/eval` : `${metric}/train`;
 }
 
 /** Rotated and offset, so that the CRC of data that hold CRCs stays meaningful. */

@@ -4,6 +4,7 @@ import type { Graph, Variable } from '../autograd/graph.js';
 import type { RotaryInput } from '../autograd/ops.js';
 import { cachedAttention, attention as packedAttention } from '../autograd/ops.js';
 import type { Parameter } from '../autograd/parameter.js';
+import { ModelError } from '../errors.js';
 import type { UnitSequence } from '../shard/sequence.js';
 import { rotaryTables } from './rotary.js';
 import type { ModelSpec } from './spec.js';
@@ -26,19 +27,19 @@ export abstract class CausalLM {
   readonly spec: ModelSpec;
   /** f32, or bf16 for products and activations with f32 master weights. */
   readonly computeType: DType;
-  /** The parameters, in the units that are gathered and freed together. */
-  readonly units: UnitSequence;
   /** Output matrix [V, H]; the embedding itself when tied. There from the end of `hidden` on, while its graph is open. */
   readonly head: Parameter;
   /** What the user should know of how the model was loaded: sentences, none for most models. */
   readonly notices: string[] = [];
+  private readonly ownUnits: UnitSequence;
   private readonly cosines: Tensor;
   private readonly sines: Tensor;
+  private isDisposed = false;
 
   protected constructor(spec: ModelSpec, computeType: DType, units: UnitSequence, head: Parameter) {
     this.spec = spec;
     this.computeType = computeType;
-    this.units = units;
+    this.ownUnits = units;
     this.head = head;
     ({ cosines: this.cosines, sines: this.sines } = rotaryTables(spec.rotary, spec.maxPositions));
   }
@@ -46,8 +47,16 @@ export abstract class CausalLM {
   /** Final hidden states, normalised, of the compute type: [T, H]. */
   abstract hidden(graph: Graph, input: ModelInput): Variable;
 
+  /** The parameters, in the units that are gathered and freed together. @throws ModelError when the model was disposed */
+  get units(): UnitSequence {
+    if (!this.isDisposed) return this.ownUnits;
+    throw new ModelError('The model was disposed: its weights are freed.', {
+      hint: 'Load it again by loadModel, or call dispose when nothing uses it any more.',
+    });
+  }
+
   get parameters(): readonly Parameter[] {
-    return this.units.parameters;
+    return this.ownUnits.parameters;
   }
 
   get parameterCount(): number {
@@ -58,9 +67,11 @@ export abstract class CausalLM {
     this.units.zeroGradients();
   }
 
-  /** Frees the weights and gradients. */
+  /** Frees the weights and gradients, once. */
   dispose(): void {
-    this.units.dispose();
+    if (this.isDisposed) return;
+    this.isDisposed = true;
+    this.ownUnits.dispose();
     this.cosines.dispose();
     this.sines.dispose();
   }

@@ -296,7 +296,8 @@ async function withModel(
 }
 
 async function openTensorboard(runFolder: string): Promise<TensorboardWriter> {
-  const writer = new TensorboardWriter(join(runFolder, 'runs'));
-  await recordFiles(runFolder, 0, [join('runs', basename(writer.file))]);
+  // Not in a folder inside: TensorBoard calls a run by the folder of its events.
+  const writer = new TensorboardWriter(runFolder);
+  await recordFiles(runFolder, 0, [basename(writer.file)]);
   return writer;
 }

@@ -7,6 +7,8 @@ export interface QuantityReport {
   readonly maxRelativeError: number;
   readonly tolerance: string;
   readonly passed: boolean;
+  /** Of `tensor` quantities, the name of the one with the largest relative error; null where there is no error. */
+  readonly worstTensor: string | null;
 }
 
 export interface VerifyReport {
@@ -38,8 +40,15 @@ export function compareValues(
     maxAbsoluteError = worst(maxAbsoluteError, error);
     maxRelativeError = worst(maxRelativeError, error / Math.max(Math.abs(expected[i]!), Number.MIN_VALUE));
   }
-  const tolerance = `${absolute} + ${relative} |expected|`;
-  return { name, maxAbsoluteError, maxRelativeError, tolerance, passed };
+  const parts = [
+    ...(absolute === 0 ? [] : [short(absolute)]),
+    ...(relative === 0 ? [] : [`${short(relative)} |x|`]),
+  ];
+  return {
+    ...{ name, maxAbsoluteError, maxRelativeError, passed },
+    tolerance: parts.join(' + ') || '0',
+    worstTensor: null,
+  };
 }
 
 /** Compares tensors by ||got - expected|| / ||expected||, and reports the worst of them. */
@@ -64,11 +73,12 @@ export class TensorComparison {
 
   report(name: string, tolerance: number): QuantityReport {
     return {
-      name: this.worstTensor === '' ? name : `${name} (worst: ${this.worstTensor})`,
+      name,
       maxAbsoluteError: this.maxAbsoluteError,
       maxRelativeError: this.maxRelativeError,
-      tolerance: `${tolerance} of the tensor's norm`,
+      tolerance: `${short(tolerance)} of norm`,
       passed: this.maxRelativeError <= tolerance,
+      worstTensor: this.worstTensor === '' ? null : this.worstTensor,
     };
   }
 }
@@ -76,3 +86,6 @@ export class TensorComparison {
 /** max that keeps NaN. */
 const worst = (a: number, b: number): number =>
   Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.max(a, b);
+
+/** 0.0001 as 1e-4. */
+const short = (value: number): string => (value < 0.01 ? value.toExponential() : String(value));

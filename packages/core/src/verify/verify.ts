@@ -238,14 +238,14 @@ class Verification {
     }
     const { losses: lossTolerance, gradientNorm: normTolerance, weights } = this.tolerances;
     const reports = [
-      compareValues(`losses of three ${name} steps`, losses, run.losses, lossTolerance),
-      compareValues(`gradient norms of three ${name} steps`, norms, run.gradNorms, {
+      compareValues(`losses, 3 ${name} steps`, losses, run.losses, lossTolerance),
+      compareValues(`gradient norms, 3 ${name} steps`, norms, run.gradNorms, {
         ...normTolerance,
         relative: 5 * normTolerance.relative,
       }),
       await this.compareParameters(
         model,
-        `weights after three ${name} steps`,
+        `weights, 3 ${name} steps`,
         `after3.${name}`,
         weights,
         parameter => parameter.value,

@@ -30,7 +30,7 @@ async function populate(folder: string, files: readonly string[]): Promise<void>
 const RUN = [
   'config.yaml',
   'metrics.jsonl',
-  'runs/events.out.tfevents.1.host.2',
+  'events.out.tfevents.1.host.2',
   'checkpoints/step-000001/config.json',
   'final/config.json',
 ];

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32c } from '../../src/metrics/crc32c.js';
-import { TensorboardWriter } from '../../src/metrics/tensorboard.js';
+import { TensorboardWriter, tagOf } from '../../src/metrics/tensorboard.js';
 import { temporaryFolder } from '../support.js';
 
 /** The checksum bit by bit, as its definition says. */
@@ -157,7 +157,7 @@ describe('TensorBoard events', () => {
           expect(start).toMatchObject({ step: writes[0]![0], isStart: true });
           expect(events).toHaveLength(writes.length);
           for (const [i, [step, scalars, wallSeconds]] of writes.entries()) {
-            const rounded = Object.entries(scalars).map(([name, value]) => [name, Math.fround(value)]);
+            const rounded = Object.entries(scalars).map(([name, value]) => [tagOf(name), Math.fround(value)]);
             expect(events[i]).toMatchObject({ step, wallTime: wallSeconds, isStart: false });
             expect(events[i]!.scalars).toEqual(Object.fromEntries(rounded));
           }
@@ -165,6 +165,11 @@ describe('TensorBoard events', () => {
       ),
       { numRuns: 30 },
     );
+  });
+
+  it('put training and evaluation of a metric into one group', () => {
+    const tags = ['loss', 'eval_loss', 'rewards/accuracies', 'eval_rewards/accuracies'].map(tagOf);
+    expect(tags).toEqual(['loss/train', 'loss/eval', 'rewards/accuracies/train', 'rewards/accuracies/eval']);
   });
 
   it('tell TensorBoard from which step a resumed run replaces an earlier one', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Tensor } from '@sralign/native';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../../src/errors.js';
+import { generateText } from '../../src/generate/generate.js';
 import { readCompanions } from '../../src/hf/folder.js';
 import { openWeights } from '../../src/hf/safetensors.js';
 import { type StoredTensor, writeModelWeights } from '../../src/hf/safetensors-writer.js';
@@ -10,6 +11,7 @@ import type { CausalLM } from '../../src/model/causal-lm.js';
 import { loadModel } from '../../src/model/load.js';
 import { sequenceLogits } from '../../src/model/logits.js';
 import { saveModel, storedTensors } from '../../src/model/save.js';
+import { loadTokenizer } from '../../src/tokens/tokenizer.js';
 import { storiesFolder, temporaryFolder } from '../support.js';
 
 const tokens = [1, 403, 407, 261, 378, 417, 290];
@@ -118,5 +120,21 @@ describe('loadModel', () => {
     await rm(join(folder.path, 'model.safetensors.index.json'));
     await expect(loadModel(folder.path)).rejects.toThrow(ModelError);
     await expect(loadModel(join(folder.path, 'nowhere'))).rejects.toThrow(/There is no such folder/);
+  });
+});
+
+describe('a model that was disposed', () => {
+  it('says so, whatever it is used for, and may be disposed again', async () => {
+    await using folder = await temporaryFolder();
+    const model = await loadModel(storiesFolder);
+    const tokenizer = await loadTokenizer(storiesFolder);
+    model.dispose();
+    model.dispose();
+    const message = /^The model was disposed: its weights are freed\. Load it again by loadModel/;
+    const greedy = { prompt: 'Hi', maxNewTokens: 2, temperature: 0, topP: 1, seed: 0 };
+    await expect(generateText(model, tokenizer, greedy).next()).rejects.toThrow(message);
+    expect(() => sequenceLogits(model, [1, 2])).toThrow(message);
+    expect(() => model.zeroGradients()).toThrow(message);
+    await expect(saveModel(model, folder.path, await readCompanions(storiesFolder))).rejects.toThrow(message);
   });
 });

@@ -44,7 +44,7 @@ describe('train with overwrite', () => {
     const run = join(folder.path, 'run');
     await train(config(run));
     await writeFile(join(run, 'notes.txt'), 'mine');
-    await mkdir(join(run, 'runs', 'other'));
+    await mkdir(join(run, 'runs', 'other'), { recursive: true });
     await writeFile(join(run, 'runs', 'other', 'config.yaml'), 'mine');
     const before = await snapshot(run);
 
@@ -68,7 +68,7 @@ describe('train with overwrite', () => {
       'notes.txt': before['notes.txt'],
       'runs/other/config.yaml': before['notes.txt'],
     });
-    expect(Object.keys(after).filter(name => name.startsWith('runs/events'))).toHaveLength(1);
+    expect(Object.keys(after).filter(name => name.startsWith('events'))).toHaveLength(1);
   });
 
   const inputs: [string, (run: string, outside: string) => [Config, TrainOptions?]][] = [
@@ -125,7 +125,9 @@ describe('train', () => {
     await using folder = await temporaryFolder();
     const run = join(folder.path, 'run');
     await train(config(run));
-    for (const name of ['config.yaml', 'metrics.jsonl', 'result.json', 'final', 'runs', 'checkpoints'])
+    const events = (await readdir(run)).filter(name => name.startsWith('events.'));
+    expect(events).toHaveLength(1);
+    for (const name of ['config.yaml', 'metrics.jsonl', 'result.json', 'final', 'checkpoints', ...events])
       await rm(join(run, name), { recursive: true });
     await mkdir(join(run, 'checkpoints'));
     await writeFile(join(run, '.tmp-config.yaml-12345'), 'half');

@@ -77,11 +77,11 @@ describe('train', () => {
       'checkpoints',
       'clock.json',
       'config.yaml',
+      expect.stringMatching(/^events\.out\.tfevents\./), // here, for TensorBoard calls a run by the folder of its events
       'final',
       'metrics.jsonl',
       'reference-cache',
       'result.json',
-      'runs',
     ]);
     expect(await readdir(join(run, 'final'))).toEqual(
       expect.arrayContaining(['README.md', 'config.json', 'model.safetensors', 'tokenizer.json']),
