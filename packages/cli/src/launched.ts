@@ -30,9 +30,12 @@ export function commandArguments(): string[] {
 const isRankOfLaunch = (): boolean =>
   process.argv.length === 2 && process.env.OMPI_COMM_WORLD_RANK !== undefined;
 
+/** Whether `sralign launch` started this process. */
+export const isLaunched = (): boolean => process.env[LAUNCHED] !== undefined;
+
 /** Call once, at the start. Does not keep the process running. */
 export function endWithLauncher(): void {
-  if (process.env[LAUNCHED] === undefined || process.env.OMPI_COMM_WORLD_RANK !== '0') return;
+  if (!isLaunched() || process.env.OMPI_COMM_WORLD_RANK !== '0') return;
   // Not process.exit, which waits for the training thread: it may wait for other ranks.
   const end = (): unknown => setTimeout(() => process.kill(process.pid, 'SIGKILL'), PATIENCE_MS).unref();
   process.stdin.on('end', end).resume();

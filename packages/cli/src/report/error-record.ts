@@ -1,4 +1,5 @@
 /** A failure as programs read it: under --json, stdout holds one JSON object, the result or `{ "error": ... }`. */
+import { isLaunched } from '../launched.js';
 
 export interface ErrorRecord {
   /** ERR_CONFIG, ERR_DATA, ERR_MODEL, ERR_CHECKPOINT, ERR_RUN, ERR_USAGE, or the code of a system error. */
@@ -22,13 +23,16 @@ type Described = Error & {
   details?: Partial<Record<'file' | 'row' | 'column' | 'field' | 'hint' | 'mistakes', unknown>>;
 };
 
+/** What the engine puts in front of its messages, for programmers. */
+const FUNCTION = /^[\w.]+: /;
+
 /** The same of an error, which may come from a worker and bring its record along. @param withoutSecrets as `errorRecord` */
 export const recordOf = (error: Error, withoutSecrets: (text: string) => string): ErrorRecord =>
   'record' in error ? (error.record as ErrorRecord) : errorRecord(error, withoutSecrets);
 
 /** @param withoutSecrets that of @sralign/core, which is loaded late */
 export function errorRecord(error: Error, withoutSecrets: (text: string) => string): ErrorRecord {
-  const { code, exitCode, details = {}, message } = error as Described;
+  const { code, exitCode, details = {}, name, message } = error as Described;
   const texts = Object.entries(details).flatMap(([name, value]) => {
     if (!['file', 'row', 'column', 'field', 'hint'].includes(name) || value === undefined) return [];
     return [[name, typeof value === 'string' ? withoutSecrets(value) : value]];
@@ -37,7 +41,7 @@ export function errorRecord(error: Error, withoutSecrets: (text: string) => stri
   return {
     code: typeof code === 'string' ? code : 'ERR_UNEXPECTED',
     exitCode: typeof exitCode === 'number' ? exitCode : 1,
-    message: withoutSecrets(message),
+    message: withoutSecrets(name === 'NativeError' ? message.replace(FUNCTION, '') : message),
     ...Object.fromEntries(texts),
     ...(mistakes !== undefined && {
       mistakes: mistakes.map(mistake => errorRecord(mistake, withoutSecrets)),
@@ -48,8 +52,10 @@ export function errorRecord(error: Error, withoutSecrets: (text: string) => stri
 /** Whether a program reads stdout: then it holds one JSON object. */
 export const isForPrograms = (args: readonly string[]): boolean => args.includes('--json');
 
-/** Of several ranks the launcher says it. */
+/** Of several ranks the launcher says it, or else the first. */
 export function printForPrograms(record: ErrorRecord, args: readonly string[]): void {
-  if (isForPrograms(args) && process.env.OMPI_COMM_WORLD_RANK === undefined)
-    process.stdout.write(`${JSON.stringify({ error: record })}\n`);
+  const { OMPI_COMM_WORLD_RANK, RANK, SLURM_PROCID } = process.env;
+  const rank = OMPI_COMM_WORLD_RANK ?? RANK ?? SLURM_PROCID ?? '0';
+  if (!isForPrograms(args) || rank !== '0' || isLaunched()) return;
+  process.stdout.write(`${JSON.stringify({ error: record })}\n`);
 }
