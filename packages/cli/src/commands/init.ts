@@ -1,5 +1,6 @@
 /** `sralign init MODEL DATA`: a configuration for a model and a data file, made by looking at both. */
 import { existsSync } from 'node:fs';
+import type { ReadReport } from '@sralign/core';
 import { Command, Option } from 'commander';
 import { examples } from '../options.js';
 import { withProgress } from '../report/with-progress.js';
@@ -85,13 +86,13 @@ async function look(model: string, data: string, options: InitOptions): Promise<
     const config = core.parseConfig({
       method,
       model: { path: model },
-      data: { train: [file] },
+      data: { train: file },
       output: { folder: 'run' },
     });
-    const { rows, reports } = await core.readRows([file], core.readingOf(config), {
-      maxPairs: LOOKED_AT_PAIRS,
-    });
-    return { method, rows, report: reports[0]! };
+    const sources = await core.resolveSources(config, 'training');
+    const limits = core.measuredLimits(config, LOOKED_AT_PAIRS);
+    const { reports } = await core.readRows(sources, core.readingOf(config), limits);
+    return { method, report: total(reports) };
   };
   const first = options.method ?? (fitsP ? 'sr-dpo' : 'dpo');
   const found = await read(first, data).catch(async error => {
@@ -123,6 +124,15 @@ async function look(model: string, data: string, options: InitOptions): Promise<
     ...{ maxTokens, augmentationTokens, refined, pairs, batchPairs },
     warmupSteps: pairs === null ? 150 : Math.min(150, Math.floor(pairs / batchPairs / 10)),
     folder: `runs/${options.out.replace(/^.*\//, '').replace(/\.ya?ml$/, '')}`,
+  };
+}
+
+/** Of a folder or pattern of files, all of them, in the format of the first. */
+function total(reports: readonly ReadReport[]): ReadReport {
+  return {
+    ...reports[0]!,
+    used: reports.reduce((sum, { used }) => sum + used, 0),
+    stoppedEarly: reports.some(({ stoppedEarly }) => stoppedEarly),
   };
 }
 

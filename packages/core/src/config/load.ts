@@ -1,5 +1,5 @@
 /** A configuration from a YAML file, with `--set` on top, checked; and back to YAML. */
-import { type Document, isMap, isPair, isScalar, stringify } from 'yaml';
+import { type Document, isMap, isNode, isPair, isScalar, isSeq, stringify } from 'yaml';
 import { ConfigError, shown } from '../errors.js';
 import { isTextThatMayBeEmpty } from './describe.js';
 import { allOf, expectation, type Locate, mistakesOf, type Path } from './mistakes.js';
@@ -133,6 +133,11 @@ function offsetOf(document: Document, path: Path): number {
   let node: unknown = document.contents;
   let offset = 0;
   for (const name of path) {
+    if (isSeq(node)) {
+      node = node.items[Number(name)];
+      offset = isNode(node) ? (node.range?.[0] ?? offset) : offset;
+      continue;
+    }
     if (!isMap(node)) break;
     const pair = node.items.find(
       item => isPair(item) && isScalar(item.key) && String(item.key.value) === name,

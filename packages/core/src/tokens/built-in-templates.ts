@@ -12,7 +12,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { nearestOf } from '../config/suggest.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, ModelError } from '../errors.js';
+import { checkRegularFile } from '../files.js';
 import { checkTemplate } from './chat-template.js';
 
 const ofRoles = (turn: string, answer: string): string =>
@@ -79,7 +80,7 @@ export interface NamedTemplate {
 export async function readChatTemplate(nameOrFile: string, addsBos: boolean): Promise<NamedTemplate> {
   const name = BUILT_IN_TEMPLATES.find(name => name === nameOrFile);
   if (name !== undefined) return { source: builtInTemplate(name, addsBos), file: null };
-  const source = await readFile(nameOrFile, 'utf8').catch((cause: Error) => {
+  const bytes = await readRegularFile(nameOrFile).catch((cause: Error) => {
     const nearest = nearestOf(nameOrFile, BUILT_IN_TEMPLATES);
     throw new ConfigError(
       `It is neither a built-in chat template (${BUILT_IN_TEMPLATES.join(', ')}) nor a file that can be read (${cause.message}).`,
@@ -90,6 +91,20 @@ export async function readChatTemplate(nameOrFile: string, addsBos: boolean): Pr
       },
     );
   });
+  const source = decodeUtf8(bytes, nameOrFile);
   checkTemplate(source, nameOrFile);
   return { source, file: nameOrFile };
+}
+
+async function readRegularFile(file: string): Promise<Uint8Array> {
+  await checkRegularFile(file);
+  return readFile(file);
+}
+
+function decodeUtf8(bytes: Uint8Array, file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ModelError('The chat template is not text in UTF-8.', { file, cause });
+  }
 }

@@ -254,6 +254,15 @@ describe('several mistakes', () => {
     );
   });
 
+  it('have their lines in lists too', async () => {
+    const listed = MINIMAL_YAML.replace(
+      'train: train.jsonl',
+      'train:\n    - a.jsonl\n    - path: b.jsonl\n      weight: 0',
+    );
+    const file = await writeConfig(listed);
+    await expect(loadConfig(file)).rejects.toThrow(`${file}:9:7, field "data.train.1.weight": Expected`);
+  });
+
   it('have their lines in the file', async () => {
     const file = await writeConfig(`${MINIMAL_YAML}loss:\n  beta: 0\n  lambda: x\n`);
     await expect(loadConfig(file)).rejects.toThrow(

@@ -143,6 +143,18 @@ describe('a chosen template', () => {
     );
   });
 
+  it.each(['/dev/zero', tmpdir()])('that is no file is refused: %s', async chatTemplate => {
+    await expect(loadTokenizer(STORIES, { chatTemplate })).rejects.toThrow(/nor a file that can be read/);
+  });
+
+  it('that is no text is named', async () => {
+    const file = join(await mkdtemp(join(tmpdir(), 'sralign-template-')), 'latin.jinja');
+    await writeFile(file, Buffer.from('{{ "é" }}', 'latin1'));
+    await expect(loadTokenizer(STORIES, { chatTemplate: file })).rejects.toThrow(
+      `${file}: The chat template is not text in UTF-8.`,
+    );
+  });
+
   it('that is no template is named by its file', async () => {
     const file = join(await mkdtemp(join(tmpdir(), 'sralign-template-')), 'bad.jinja');
     await writeFile(file, '{% for m in %}');
