@@ -19,7 +19,7 @@ export interface RowStream extends AsyncIterable<Row> {
 /**
  * Streams the rows of the sources, in order; memory stays at a record (Parquet: a row group), or at a sample. Records that hold no row (chosen
  * equals rejected; ties; dialogues of HH-RLHF without a shared prompt) are counted in the reports. A record that does not fit
- * ends the stream behind the last record, with an error that names all of them; no rows come after it.
+ * ends the stream behind the last record, with an error that names all of them.
  *
  * @throws DataError, while it is iterated, with file, row and field; also for a file that gives no row at all; ConfigError
  *   for settings that the files do not allow
@@ -40,7 +40,7 @@ export function streamRows(
       reports.set(file, report);
       const open = (columns: readonly string[] | null) => readRecords(file, columns);
       for await (const row of rowsOfFile(open, readingOfSource(reading, source), report, bad)) {
-        if (bad.count === 0) yield row;
+        yield row;
         taken++;
         report.stoppedEarly = taken === most;
         if (report.stoppedEarly) break;

@@ -495,7 +495,8 @@ describe('data.onBadRow', () => {
       expect.stringContaining(`  ${one}:4, field "prompt": Expected a text, found 3.`),
       expect.stringContaining(`  ${one}:6: This is not valid JSON`),
       expect.stringContaining(`  ${two}:1, field "chosen": Missing; expected a text.`),
-      ' Repair them, or set data.onBadRow to skip: they are then left out and counted.',
+      ' See data.format for the fields of each format, and data.columns for other names. ' +
+        'Repair them, or set data.onBadRow to skip: they are then left out and counted.',
     ]);
   });
 
