@@ -79,12 +79,20 @@ const LOSS_TOLERANCE: Readonly<Record<string, number>> = {
 };
 /** Of the largest error of bf16: two roundings differ by more than one of them is wrong, and few numbers are compared. */
 const MOST_ROUNDING = 4;
-const COMPARED = ['loss', 'eval_loss', 'grad_norm', 'margin', 'logps/chosen', 'eval_logps/rejected'];
+const COMPARED = [
+  'loss',
+  'eval_loss',
+  'eval_harmless_loss',
+  'grad_norm',
+  'margin',
+  'logps/chosen',
+  'eval_logps/rejected',
+];
 
 let folder: TemporaryFolder;
 let single: string;
 
-/** 10 pairs in batches of 4: the last batch has 2, so that two of four ranks have none. */
+/** 6 of 10 pairs an epoch, others in the next, in batches of 4: the last batch has 2, so that two of four ranks have none. */
 function config(out: string, one: Case): object {
   const { model, sharding, dtype, pairs } = one;
   return {
@@ -92,8 +100,8 @@ function config(out: string, one: Case): object {
     model: { path: folder.join(model), init: 'random', tokenizer: MODEL },
     data: {
       format: 'hh',
-      train: [join(ROOT, 'examples/data/hh-rlhf/harmless-base.train.jsonl.gz')],
-      eval: [join(ROOT, 'examples/data/hh-rlhf/harmless-base.eval.jsonl.gz')],
+      train: { path: join(ROOT, 'examples/data/hh-rlhf/harmless-base.train.jsonl.gz'), weight: 0.6 },
+      eval: { path: join(ROOT, 'examples/data/hh-rlhf/harmless-base.eval.jsonl.gz'), name: 'harmless' },
       limit: 'first',
       maxTrainPairs: 10,
       maxEvalPairs: 5,
