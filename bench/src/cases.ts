@@ -351,5 +351,5 @@ function optimizerCases(dtype: DType): KernelCase[] {
 
 function packed(): ReturnType<typeof packPairs> {
   const lengths = Array.from({ length: 7 }, () => [150, 70, 70] as const);
-  return packPairs(randomPairs(lengths, VOCABULARY, new Random(2)), 'plain', 'both');
+  return packPairs(randomPairs(lengths, VOCABULARY, new Random(2)), 'plain');
 }

@@ -8,6 +8,7 @@ import {
   type Method,
   type PairTokens,
   PreferenceTrainer,
+  promptAndAnswer,
   type ShardingOptions,
   scorePairs,
   stepFlops,
@@ -35,6 +36,8 @@ export async function randomModel(
 export class Ours {
   private readonly trainers = new Map<Method, PreferenceTrainer>();
   private readonly pairs: readonly TrainingPair[];
+  /** The chosen answers alone. */
+  private readonly sequences: readonly TrainingPair[];
 
   constructor(
     private readonly model: CausalLM,
@@ -49,23 +52,32 @@ export class Ours {
       augmentedReference: { chosen: augmented[2 * i]!, rejected: augmented[2 * i + 1]! },
       source: `pair ${i}`,
     }));
+    this.sequences = this.pairs.map((pair, i) => ({
+      ...pair,
+      tokens: promptAndAnswer(tokens[i]!.prompt, tokens[i]!.chosen),
+    }));
   }
 
   /** Forward, loss, backward, clip, RMSprop: the trainer's metrics of the step. */
   step(kind: OurStep): Promise<Record<string, number>> {
     // The model itself stands for the reference: the cost is the same.
     if (kind === 'dpo-online') this.logps('plain');
-    return this.trainer(methodOf(kind)).step(this.pairs, 5e-7);
+    return this.trainer(methodOf(kind)).step(kind === 'sft' ? this.sequences : this.pairs, 5e-7);
   }
 
   /** FLOPs of the linear layers in a step. */
   flops(kind: OurStep): number {
-    const flops = stepFlops(this.model, this.tokens, methodOf(kind), this.augmentation.length);
+    const flops = stepFlops(
+      this.model,
+      kind === 'sft' ? this.sequences.map(({ tokens }) => tokens) : this.tokens,
+      methodOf(kind),
+      this.augmentation.length,
+    );
     return kind === 'dpo-online' ? (flops * 4) / 3 : flops;
   }
 
   private logps(view: 'plain' | 'augmented'): Float32Array {
-    return scorePairs(this.model, this.tokens, view, 'both', this.augmentation);
+    return scorePairs(this.model, this.tokens, view, this.augmentation);
   }
 
   private trainer(method: Method): PreferenceTrainer {

@@ -239,6 +239,9 @@ describe('sralign data preview', () => {
     const sft = await preview('method=sft', ...long);
     expect(sft.code).toBe(0);
     expect(sft.stdout).not.toContain('p ⊕ x');
+    expect(sft.stdout).toMatch(/^trained on, \d+ tokens$/m);
+    expect(sft.stdout).toMatch(/^trained tokens +median /m);
+    expect(sft.stdout).not.toMatch(/^rejected, /m);
     const dpo = await preview('method=dpo', ...long);
     expect(dpo.code).toBe(0);
     expect(dpo.stdout).toContain('note: The augmented view is not evaluated (evaluation.augmented: auto).');

@@ -223,11 +223,13 @@ describe('progress', () => {
       pairs: 830,
       dropped: 1180,
       equalAfterCut: 10,
+      untrained: 0,
       leftOut: { 'prompt too long': 1180, 'answers equal after the cut': 10, 'no shared prompt': 3 },
       pairsCut: 12,
       promptsCut: 12,
       chosenCut: 0,
       rejectedCut: 1,
+      endsCut: 0,
     };
     const text =
       'pairs.jsonl, training: 2,023 records, 830 pairs, 1,193 left out (prompt too long: 1,180, ' +

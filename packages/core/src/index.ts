@@ -1,5 +1,5 @@
 /** Public interface of @sralign/core. */
-export { type Answers, type PackedBatch, type PairTokens, packPairs, type View } from './batch/pack.js';
+export { type PackedBatch, packExamples, packPairs, type View } from './batch/pack.js';
 export { consolidate } from './checkpoint/consolidate.js';
 export { chooseDevice } from './comm/compute.js';
 export { deviceOfRank, failWorld, joinWorld, leaveWorld, worldCommunicator } from './comm/world.js';
@@ -47,8 +47,22 @@ export { SHARDINGS, type Sharding, type ShardingOptions } from './shard/unit.js'
 export { BUILT_IN_TEMPLATES, type BuiltInTemplate } from './tokens/built-in-templates.js';
 export { renderChat } from './tokens/chat-template.js';
 export { endOfTurnNotice } from './tokens/completion.js';
-export { type EncodedDataset, type EncodedPair, encodePairs } from './tokens/encode.js';
-export { explainPair } from './tokens/explain.js';
+export {
+  type EncodedDataset,
+  type EncodedExample,
+  type EncodedPair,
+  type EncodedSequence,
+  encodePairs,
+} from './tokens/encode.js';
+export { encodeSequences, type SequenceOptions } from './tokens/encode-sequence.js';
+export {
+  type ExampleTokens,
+  type PairTokens,
+  promptAndAnswer,
+  type SequenceTokens,
+} from './tokens/examples.js';
+export { type EndRules, explainPair, type PairExplanation } from './tokens/explain.js';
+export { explainSequences, type SequenceExplanation } from './tokens/explain-sequence.js';
 export { type EncodedForRun, encodeForRun, equalAnswersOf, type TokenLimits } from './tokens/run-data.js';
 export { textNotices } from './tokens/text-notices.js';
 export { loadTokenizer, type Tokenizer } from './tokens/tokenizer.js';

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import type { PairTokens } from '../src/batch/pack.js';
+import type { Method } from '../src/config/method.js';
 import type { CausalLM } from '../src/model/causal-lm.js';
 import { createModel } from '../src/model/load.js';
 import { randomValues } from '../src/model/parameters.js';
 import { parseModelSpec } from '../src/model/spec.js';
+import { type ExampleTokens, type PairTokens, promptAndAnswer } from '../src/tokens/examples.js';
 
 export const storiesFolder = fileURLToPath(new URL('../../../examples/models/stories260k', import.meta.url));
 export const referenceCases = fileURLToPath(new URL('./fixtures/reference', import.meta.url));
@@ -85,6 +86,10 @@ export function pairArbitrary(vocabularySize = 101): fc.Arbitrary<PairTokens> {
 export function fixedPairs(count: number, vocabularySize = 101, seed = 7): PairTokens[] {
   return fc.sample(pairArbitrary(vocabularySize), { numRuns: count, seed });
 }
+
+/** What a method trains on of pairs: SFT the chosen answers, each a sequence. */
+export const examplesOf = (method: Method, pairs: readonly PairTokens[]): ExampleTokens[] =>
+  method === 'sft' ? pairs.map(({ prompt, chosen }) => promptAndAnswer(prompt, chosen)) : [...pairs];
 
 /** A folder that is removed when the test ends: `await using folder = await temporaryFolder()`. */
 export async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {

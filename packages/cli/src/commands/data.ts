@@ -1,13 +1,12 @@
 /** `sralign data preview CONFIG`: what the rows of the training data become. */
 import { styleText } from 'node:util';
-import type { EncodedDataset, EncodedForRun, explainPair } from '@sralign/core';
+import type { EncodedDataset, EncodedForRun, PairExplanation, SequenceExplanation } from '@sralign/core';
 import { Command } from 'commander';
 import { chatTemplateSetting, examples, setOption, settingsOf, wholeNumber } from '../options.js';
 import { dataSummary } from '../report/data-summary.js';
 import { listing, number } from '../report/table.js';
 import { withProgress } from '../report/with-progress.js';
 
-type PairExplanation = ReturnType<typeof explainPair>;
 type ExplainedText = PairExplanation['prompt'];
 type Join = NonNullable<PairExplanation['joined']>['chosen'];
 
@@ -25,8 +24,8 @@ export function dataCommand(): Command {
   const preview = new Command('preview')
     .summary('show what each row becomes')
     .description(
-      'Shows, for the first rows of data.train, the prompt, the prompt with p, both responses, their tokens and what is ' +
-        'cut; then what becomes of the first 10,000 pairs, and their lengths. Nothing is trained or written. The texts are those of the data.',
+      'Shows, for the first rows of data.train, the prompt, the prompt with p, both responses (with method sft what is ' +
+        'trained on, and what is given), their tokens and what is cut; then what becomes of the first 10,000 pairs, and their lengths. Nothing is trained or written. The texts are those of the data.',
     )
     .argument('<config>', 'YAML file of a training run')
     .option('--rows <n>', 'rows shown', wholeNumber(0), 3)
@@ -72,15 +71,18 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
   }
   // What a run would refuse is shown before it is refused.
   const withP = encoded instanceof Error ? core.isRefined(config.method) : encoded.dataset.augmented;
-  const encoding = {
-    policy: config.tokens,
-    augmentation: withP ? config.augmentation : null,
-    equalAnswers: core.equalAnswersOf(config),
-  };
-  const shown = rows.slice(0, options.rows).map(row => core.explainPair(row, tokenizer, encoding));
-  const { ends } = core.explainPair(rows[0]!, tokenizer, encoding);
+  const encoding = { policy: config.tokens, augmentation: withP ? config.augmentation : null };
+  const explain = (row: (typeof rows)[number]): PairExplanation | SequenceExplanation =>
+    config.method !== 'sft' && row.kind === 'pair'
+      ? core.explainPair(row, tokenizer, encoding)
+      : core.explainSequences(row, tokenizer, { policy: config.tokens, turns: config.sft.turns });
+  const shown = rows.slice(0, options.rows).map(explain);
+  const { ends } = explain(rows[0]!);
   if (!options.json) {
-    for (const pair of shown) process.stdout.write(`${pairText(pair)}\n\n`);
+    for (const explained of shown) {
+      const text = 'sequences' in explained ? sequencesText(explained) : pairText(explained);
+      process.stdout.write(`${text}\n\n`);
+    }
     process.stdout.write(`${endsReport(ends)}\n\n`);
   }
   if (encoded instanceof Error) throw encoded;
@@ -109,12 +111,17 @@ const FATES = {
   dropped: 'left out: the prompt is too long (tokens.longPrompt: drop)',
   refused: 'refused: the prompt is too long (tokens.longPrompt: error)',
   equal: 'left out: the answers are equal after the cut (tokens.maxTokens)',
+  untrained: 'left out: no answer begins within the limit (tokens.maxTokens)',
 };
 
+function heading({ file, row, fate }: PairExplanation | SequenceExplanation): string {
+  const place = styleText('bold', `${file}:${row}`, { stream: process.stdout });
+  return fate === 'used' ? place : `${place}  ${FATES[fate]}`;
+}
+
 function pairText(pair: PairExplanation): string {
-  const heading = styleText('bold', `${pair.file}:${pair.row}`, { stream: process.stdout });
   return [
-    pair.fate === 'used' ? heading : `${heading}  ${FATES[pair.fate]}`,
+    heading(pair),
     part('prompt x', pair.prompt),
     ...(pair.prompt.text.endsWith(' ')
       ? ['  note: it ends in a space, which the first word of a response then lacks']
@@ -133,6 +140,25 @@ function pairText(pair: PairExplanation): string {
 function joinText(answer: 'chosen' | 'rejected', { text, touching }: Join): string {
   const note = touching ? '  note: no white space between them' : '';
   return `  x and ${answer} meet: ${JSON.stringify(`…${text}…`)}${note}`;
+}
+
+/** What is trained on, and what is not, in the order of the tokens. */
+function sequencesText(explained: SequenceExplanation): string {
+  const { sequences, cut } = explained;
+  const shown = sequences.flatMap((parts, index) => [
+    ...(sequences.length === 1 ? [] : [`piece ${number(index + 1)} of ${number(sequences.length)}`]),
+    ...parts.map(({ trained, text, tokens }) =>
+      part(trained ? 'trained on' : 'given', { text, tokens, cutText: '', cutTokens: 0 }),
+    ),
+  ]);
+  const removed = [
+    ['cut of the prompt', cut.prompt],
+    ['cut behind it', cut.end],
+  ] as const;
+  const cuts = removed
+    .filter(([, { tokens }]) => tokens > 0)
+    .map(([label, { text, tokens }]) => part(label, { text, tokens, cutText: '', cutTokens: 0 }));
+  return [heading(explained), ...shown, ...cuts].join('\n');
 }
 
 function part(label: string, { text, tokens, cutText, cutTokens }: ExplainedText): string {
@@ -177,7 +203,7 @@ interface Spread {
   readonly longest: number;
 }
 
-interface Lengths {
+interface PairLengths {
   readonly pairs: number;
   readonly prompt: Spread;
   /** Null where nothing reads the augmented view. */
@@ -185,7 +211,24 @@ interface Lengths {
   readonly response: Spread;
 }
 
-function lengthsOf({ pairs, sharedAugmentation, augmented: withP }: EncodedDataset): Lengths {
+interface SequenceLengths {
+  readonly sequences: number;
+  readonly tokens: Spread;
+  /** Of them those that are trained on. */
+  readonly trained: Spread;
+}
+
+function lengthsOf(dataset: EncodedDataset): PairLengths | SequenceLengths {
+  const { sharedAugmentation, augmented: withP } = dataset;
+  const pairs = dataset.pairs.filter(example => 'chosen' in example);
+  const sequences = dataset.pairs.filter(example => 'trained' in example);
+  if (sequences.length > 0) {
+    return {
+      sequences: sequences.length,
+      tokens: spread(sequences.map(({ tokens }) => tokens.length)),
+      trained: spread(sequences.map(({ trained }) => trained.reduce((sum, one) => sum + one, 0))),
+    };
+  }
   const augmented = pairs.map(pair => sharedAugmentation.length + pair.augmentedPrompt.length);
   return {
     pairs: pairs.length,
@@ -202,9 +245,17 @@ function spread(lengths: readonly number[]): Spread {
   return { median: at(0.5), most: at(0.9), longest: at(1) };
 }
 
-function lengthReport({ pairs, prompt, augmentedPrompt, response }: Lengths): string {
+function lengthReport(lengths: PairLengths | SequenceLengths): string {
   const show = ({ median, most, longest }: Spread): string =>
     `median ${number(median)}, 90 % up to ${number(most)}, longest ${number(longest)}`;
+  if ('sequences' in lengths) {
+    return listing([
+      ['sequences', number(lengths.sequences)],
+      ['tokens', show(lengths.tokens)],
+      ['trained tokens', show(lengths.trained)],
+    ]);
+  }
+  const { pairs, prompt, augmentedPrompt, response } = lengths;
   return listing([
     ['pairs', number(pairs)],
     ['prompt tokens', show(prompt)],

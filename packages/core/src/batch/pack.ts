@@ -1,9 +1,12 @@
 /**
- * Prefix-shared packing: what a batch of pairs looks like to the model.
+ * Packing: what a batch looks like to the model. Examples stand one after another in one token dimension, without padding.
  *
- * A pair is the prompt x with two children, y+ and y-: both continue x, neither sees the other, and x is computed
- * once. Pairs stand one after another in one token dimension, without padding. In the augmented view the quality
- * prompt p stands first, once for the whole batch, and every x is a child of it.
+ * An example of SFT is one sequence, some of whose tokens are trained on: the answers of a conversation, or a whole text. What
+ * follows the last of them, and that token itself, predicts nothing that is trained and is left out.
+ *
+ * A preference pair shares its prefix: the prompt x has two children, y+ and y-; both continue x, neither sees the other, and
+ * x is computed once. In the augmented view the quality prompt p stands first, once for the whole batch, and every x is a
+ * child of it.
  *
  *   plain:      x0 y0+ y0- | x1 y1+ y1- | ...        augmented:  p | x0' y0+ y0- | x1' y1+ y1- | ...
  *
@@ -12,18 +15,7 @@
  * end of x, y- (after its first token), which keeps the targets of each answer together and the rows in order.
  */
 import { DataError } from '../errors.js';
-
-/** Token ids of one pair, in the two views. */
-export interface PairTokens {
-  /** x, with BOS where the tokenizer has one. At least one token. */
-  readonly prompt: Int32Array;
-  /** y+, unless cut with what ends it. At least one token. */
-  readonly chosen: Int32Array;
-  /** y- likewise. */
-  readonly rejected: Int32Array;
-  /** What follows the shared augmentation in the augmented view. */
-  readonly augmentedPrompt: Int32Array;
-}
+import { type ExampleTokens, isPair, type PairTokens, type SequenceTokens } from '../tokens/examples.js';
 
 /** T tokens, S segments, M rows that meet the output matrix, R targets, Q sequences (answers). */
 export interface PackedBatch {
@@ -38,11 +30,23 @@ export interface PackedBatch {
 }
 
 export type View = 'plain' | 'augmented';
-/** Which answers are scored: both (preference methods), or the chosen one only (SFT). Q = 2B or B. */
-export type Answers = 'both' | 'chosen';
 
 /**
- * Packs pairs for one forward pass.
+ * Packs examples of one kind for one forward pass: pairs in the plain view (Q = 2B), or sequences (Q = B).
+ *
+ * @throws DataError when a prompt or a response has no token, or no token of a sequence is trained on
+ */
+export function packExamples(examples: readonly ExampleTokens[]): PackedBatch {
+  const writer = new PackWriter();
+  for (const example of examples) {
+    if (isPair(example)) writer.pair(example.prompt, 0, -1, example.chosen, example.rejected);
+    else writer.sequence(example);
+  }
+  return writer.finish();
+}
+
+/**
+ * Packs pairs in either view (Q = 2B).
  *
  * @param sharedAugmentation p (with BOS where the tokenizer has one); empty when each augmentedPrompt contains it
  * @throws DataError when a prompt or a response has no token
@@ -50,7 +54,6 @@ export type Answers = 'both' | 'chosen';
 export function packPairs(
   pairs: readonly PairTokens[],
   view: View,
-  answers: Answers,
   sharedAugmentation: Int32Array = new Int32Array(0),
 ): PackedBatch {
   const writer = new PackWriter();
@@ -59,20 +62,16 @@ export function packPairs(
   const promptPosition = root === -1 ? 0 : sharedAugmentation.length;
   for (const pair of pairs) {
     const prompt = augmented ? pair.augmentedPrompt : pair.prompt;
-    if (prompt.length === 0) {
-      throw new DataError('A prompt has no token, so nothing predicts the first token of its answers.', {
-        hint: 'Give every row a prompt.',
-      });
-    }
-    writer.pair(prompt, promptPosition, root, pair.chosen, answers === 'both' ? pair.rejected : null);
+    writer.pair(prompt, promptPosition, root, pair.chosen, pair.rejected);
   }
   return writer.finish();
 }
 
-/** Number of tokens `packPairs` would give one pair in a view (without the shared augmentation). */
-export function packedTokens(pair: PairTokens, view: View, answers: Answers): number {
-  const prompt = view === 'augmented' ? pair.augmentedPrompt : pair.prompt;
-  return prompt.length + pair.chosen.length - 1 + (answers === 'both' ? pair.rejected.length - 1 : 0);
+/** Number of tokens that packing gives one example in a view (without the shared augmentation). */
+export function packedTokens(example: ExampleTokens, view: View): number {
+  if (!isPair(example)) return Math.max(0, example.trained.lastIndexOf(1));
+  const prompt = view === 'augmented' ? example.augmentedPrompt : example.prompt;
+  return prompt.length + example.chosen.length - 1 + example.rejected.length - 1;
 }
 
 class PackWriter {
@@ -100,8 +99,13 @@ class PackWriter {
     promptPosition: number,
     root: number,
     chosen: Int32Array,
-    rejected: Int32Array | null,
+    rejected: Int32Array,
   ): void {
+    if (prompt.length === 0) {
+      throw new DataError('A prompt has no token, so nothing predicts the first token of its answers.', {
+        hint: 'Give every row a prompt.',
+      });
+    }
     const parent = this.segment(prompt, promptPosition, root);
     const lastPromptRow = this.tokens.length - 1;
     const answerPosition = promptPosition + prompt.length;
@@ -110,12 +114,32 @@ class PackWriter {
     for (let i = 1; i < chosen.length; i++) this.target(chosenStart + i - 1, chosen[i]!);
     this.target(lastPromptRow, chosen[0]!);
     this.endSequence(chosen.length);
-    if (rejected === null) return;
 
     const rejectedStart = this.answerSegment(rejected, answerPosition, parent);
     this.sharedTarget(rejected[0]!);
     for (let i = 1; i < rejected.length; i++) this.target(rejectedStart + i - 1, rejected[i]!);
     this.endSequence(rejected.length);
+  }
+
+  sequence({ tokens, trained }: SequenceTokens): void {
+    const last = trained.lastIndexOf(1);
+    if (last < 1 || trained[0] === 1) {
+      throw new DataError(
+        last < 1
+          ? 'No token of a sequence is trained on.'
+          : 'Nothing predicts the first token of a sequence.',
+        { hint: 'Every sequence has a token that is trained on, behind another one.' },
+      );
+    }
+    const start = this.tokens.length;
+    this.segment(tokens.subarray(0, last), 0, -1);
+    let count = 0;
+    for (let i = 1; i <= last; i++) {
+      if (trained[i] === 0) continue;
+      this.target(start + i - 1, tokens[i]!);
+      count++;
+    }
+    this.endSequence(count);
   }
 
   finish(): PackedBatch {

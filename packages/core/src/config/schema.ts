@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { METHODS } from './method.js';
 import { dataSchema, sourcesOf } from './schema/data.js';
 import { count, key, path, text } from './schema/keys.js';
+import { lossSchema, sftSchema } from './schema/loss.js';
 
 /** The p of the paper: asks for a response of the highest quality. */
 export const DEFAULT_AUGMENTATION_PROMPT =
@@ -79,34 +80,6 @@ const augmentationSchema = z.strictObject({
   maxTokens: key(
     z.int().min(0).default(128),
     'Limit of p, in tokens, on top of tokens.maxTokens. p is never cut: a longer p is an error.',
-  ),
-});
-
-const lossSchema = z.strictObject({
-  beta: key(
-    z.number().positive().default(0.1),
-    'Strength of the implicit KL constraint to the reference.',
-    'beta',
-  ),
-  lambda: key(
-    z.number().nonnegative().default(0.3),
-    'Weight of the self-refinement in sr-dpo and sr-ipo; 0 gives dpo and ipo.',
-  ),
-  labelSmoothing: key(
-    z.number().min(0).lt(0.5).default(0),
-    'Probability that a preference label is wrong; for dpo and sr-dpo.',
-    'label_smoothing',
-  ),
-  logpReduction: key(
-    z.enum(['sum', 'mean']).default('sum'),
-    'Log-probability of a response: sum over its tokens (the paper), or mean per token. For margin and delta alike.',
-  ),
-});
-
-const sftSchema = z.strictObject({
-  reduction: key(
-    z.enum(['example', 'token']).default('example'),
-    'Mean over examples of the summed negative log-probability, or mean over tokens.',
   ),
 });
 

@@ -6,7 +6,7 @@ import { checkGives, formatNamed, type Recognition, recognise } from './formats/
 import { has, isObject } from './formats/fields.js';
 import type { Fields, ParsedRecord, ParseOptions, RowContent, Where } from './formats/format.js';
 import { columnsToRead, type Reading } from './reading.js';
-import type { ReadReport, Row } from './rows.js';
+import { kindOf, type ReadReport, type Row } from './rows.js';
 import type { SourceRecord } from './source-record.js';
 
 /** Records at the beginning of a file that are looked at before the first is parsed: one odd record decides nothing. */
@@ -43,7 +43,7 @@ export async function* rowsOfFile(
       report.rows++;
       for (const row of rowsOf(record, how, reading, report, skips ? leftOut : bad)) {
         report.used++;
-        report.kind ??= row.prompt.kind;
+        report.kind ??= kindOf(row);
         yield row;
       }
     }
@@ -180,7 +180,8 @@ function parse(
 
 const EQUAL = 'chosen equals rejected';
 
-const answersEqual = (row: RowContent): boolean => row.kind === 'pair' && row.chosen === row.rejected;
+const answersEqual = (row: RowContent): boolean =>
+  row.kind === 'pair' && JSON.stringify(row.chosen) === JSON.stringify(row.rejected);
 
 function skip(report: ReadReport, row: number, reason: string): never[] {
   report.skipped[reason] = (report.skipped[reason] ?? 0) + 1;

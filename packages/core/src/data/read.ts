@@ -95,7 +95,9 @@ export async function readPreferenceRows(
   format: DataFormat = 'auto',
   options: Partial<Reading> & ReadLimits = {},
 ): Promise<{ rows: PreferenceRow[]; reports: readonly ReadReport[] }> {
-  return readRows([plainSource(files)], { ...DEFAULT_READING, ...options, format }, options);
+  const sources = [plainSource(files)];
+  const { rows, reports } = await readRows(sources, { ...DEFAULT_READING, ...options, format }, options);
+  return { rows: rows.filter(row => row.kind === 'pair'), reports };
 }
 
 const filesWithSources = (sources: readonly DataSource[]): [string, DataSource][] =>

@@ -14,10 +14,12 @@ export function dataReports(
     pairs: 0,
     dropped: 0,
     equalAfterCut: 0,
+    untrained: 0,
     pairsCut: 0,
     promptsCut: 0,
     chosenCut: 0,
     rejectedCut: 0,
+    endsCut: 0,
   };
   return read.map(report => {
     const counts = encoded.find(({ file }) => file === report.file) ?? none;
@@ -25,6 +27,7 @@ export function dataReports(
       ...report.skipped,
       'prompt too long': counts.dropped,
       'answers equal after the cut': counts.equalAfterCut,
+      'no answer within tokens.maxTokens': counts.untrained,
     };
     const leftOut = Object.entries(reasons)
       .filter(([, records]) => records > 0)
@@ -80,11 +83,12 @@ export function dataWarnings(report: DataReport): string[] {
 }
 
 /** "12 prompts, 300 chosen, 280 rejected"; '' where nothing was cut. */
-export function cutParts({ promptsCut, chosenCut, rejectedCut }: EncodeCounts): string {
+export function cutParts({ promptsCut, chosenCut, rejectedCut, endsCut }: EncodeCounts): string {
   const parts: [number, string][] = [
     [promptsCut, promptsCut === 1 ? 'prompt' : 'prompts'],
     [chosenCut, 'chosen'],
     [rejectedCut, 'rejected'],
+    [endsCut, endsCut === 1 ? 'end' : 'ends'],
   ];
   return parts
     .filter(([count]) => count > 0)

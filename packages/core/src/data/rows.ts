@@ -1,15 +1,32 @@
 /** What a run learns from, as text, whatever format it came in. */
 import type { FormatName } from './formats/index.js';
 
+/** A message as the chat template gets it, with whatever else it reads of messages (`name`, `tool_call_id`, thoughts). */
 export interface ChatMessage {
-  readonly role: 'system' | 'user' | 'assistant';
-  readonly content: string;
+  readonly role: 'system' | 'developer' | 'user' | 'assistant' | 'tool' | 'function';
+  /** null: an assistant that only calls tools. */
+  readonly content: string | null;
+  /** What the assistant calls, as JSON. */
+  readonly tool_calls?: readonly unknown[];
+  readonly [field: string]: unknown;
 }
 
 /** The query x: plain text, or a conversation that a chat template turns into text. */
 export type PromptContent =
   | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] };
+  | {
+      readonly kind: 'chat';
+      readonly messages: readonly ChatMessage[];
+      /** The tools that the assistant may call, as JSON; left out where there are none. */
+      readonly tools?: readonly unknown[] | null | undefined;
+    };
+
+/** An answer: its text, for chats the content of the assistant's message; or that message, where it calls tools. */
+export type Answer = string | ChatMessage;
+
+/** The text of an answer; '' where it only calls tools. */
+export const textOf = (answer: Answer): string =>
+  typeof answer === 'string' ? answer : (answer.content ?? '');
 
 /** Two answers to one prompt. */
 export interface PreferenceRow {
@@ -18,14 +35,52 @@ export interface PreferenceRow {
   /** 1-based: the line of a JSON lines file, else the index of the record. */
   readonly row: number;
   readonly prompt: PromptContent;
-  /** y+: for chats the content of the assistant's message. */
-  readonly chosen: string;
-  /** y-, likewise. */
-  readonly rejected: string;
+  /** y+. */
+  readonly chosen: Answer;
+  /** y-. */
+  readonly rejected: Answer;
 }
 
+interface SftRowPlace {
+  readonly file: string;
+  /** As in PreferenceRow. */
+  readonly row: number;
+}
+
+/** An answer to a prompt. */
+export interface CompletionRow extends SftRowPlace {
+  readonly kind: 'completion';
+  readonly prompt: PromptContent;
+  readonly completion: Answer;
+}
+
+/** A conversation with answers of the assistant, at least one of them from `firstTrained` on. */
+export interface ConversationRow extends SftRowPlace {
+  readonly kind: 'conversation';
+  readonly messages: readonly ChatMessage[];
+  /** The tools that the assistant may call, as JSON; null for none. */
+  readonly tools: readonly unknown[] | null;
+  /** Index of the first message that may be trained on. */
+  readonly firstTrained: number;
+}
+
+/** A text that is learnt as a whole; not empty. */
+export interface TextRow extends SftRowPlace {
+  readonly kind: 'text';
+  readonly text: string;
+}
+
+/** What only SFT learns from. It learns from preference data, too: from the chosen answers. */
+export type SftRow = CompletionRow | ConversationRow | TextRow;
+
 /** What one record gives, or one of the things that it gives. */
-export type Row = PreferenceRow;
+export type Row = PreferenceRow | SftRow;
+
+/** Whether a row is a plain text, or a chat that a template renders. */
+export function kindOf(row: Row): PromptContent['kind'] {
+  if (row.kind === 'text') return 'text';
+  return row.kind === 'conversation' ? 'chat' : row.prompt.kind;
+}
 
 /** What became of the records of one file when they were read. */
 export interface ReadReport {
@@ -54,20 +109,24 @@ export interface ReadReport {
   readonly examples: { row: number; reason: string }[];
 }
 
-/** What became of the pairs of one file when they were turned into tokens. */
+/** What became of the rows of one file when they were turned into tokens. */
 export interface EncodeCounts {
-  /** Pairs that are used. */
+  /** Pairs that are used; for SFT sequences. */
   pairs: number;
   /** Pairs left out because of a long prompt. */
   dropped: number;
   /** Pairs left out because their answers are the same tokens, as a rule because they differ only behind the cut. */
   equalAfterCut: number;
+  /** Conversations left out because no answer begins within the limit. */
+  untrained: number;
   /** Used pairs of which anything was cut. */
   pairsCut: number;
   /** Of the used pairs. */
   promptsCut: number;
   chosenCut: number;
   rejectedCut: number;
+  /** Sequences of SFT that do not end where their text does. */
+  endsCut: number;
 }
 
 /** What became of the records of one file, up to the pairs of a run. */

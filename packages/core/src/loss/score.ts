@@ -1,8 +1,9 @@
 /** Runs packed pairs through the model: to their hidden states, or without gradient to their log-probabilities. */
 import { Scope, Tensor } from '@sralign/native';
 import { Graph, type Variable } from '../autograd/graph.js';
-import { type Answers, type PackedBatch, type PairTokens, packPairs, type View } from '../batch/pack.js';
+import { type PackedBatch, packExamples, packPairs, type View } from '../batch/pack.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import type { ExampleTokens, PairTokens } from '../tokens/examples.js';
 import { indexTensor, responseTargets, sequenceLogps } from './logps.js';
 import { emptyPredictions, type Predictions } from './token-statistics.js';
 
@@ -15,8 +16,8 @@ export function batchHidden(model: CausalLM, graph: Graph, batch: PackedBatch): 
 }
 
 /**
- * Log-probabilities of pairs without gradient, in one packed batch: f32 [B, 2] (chosen, rejected) or [B, 1] on the
- * device, owned by the enclosing scope.
+ * Log-probabilities of pairs without gradient, in one packed batch: f32 [B, 2] (chosen, rejected) on the device, owned by
+ * the enclosing scope.
  *
  * @param sharedAugmentation p, for the augmented view
  */
@@ -24,21 +25,19 @@ export function pairLogps(
   model: CausalLM,
   pairs: readonly PairTokens[],
   view: View,
-  answers: Answers,
   sharedAugmentation: Int32Array,
 ): Tensor {
-  return batchLogps(model, packPairs(pairs, view, answers, sharedAugmentation), pairs.length);
+  return batchLogps(model, packPairs(pairs, view, sharedAugmentation), pairs.length);
 }
 
-/** The same of pairs in the plain view, with what was predicted. */
-export function predictPairs(
+/** The same of pairs in the plain view, or of sequences (f32 [B, 1]), with what was predicted. */
+export function predictExamples(
   model: CausalLM,
-  pairs: readonly PairTokens[],
-  answers: Answers,
+  examples: readonly ExampleTokens[],
 ): { readonly logps: Tensor; readonly predictions: Predictions } {
-  const batch = packPairs(pairs, 'plain', answers);
+  const batch = packExamples(examples);
   const predictions = emptyPredictions(batch);
-  return { logps: batchLogps(model, batch, pairs.length, predictions), predictions };
+  return { logps: batchLogps(model, batch, examples.length, predictions), predictions };
 }
 
 function batchLogps(model: CausalLM, batch: PackedBatch, pairs: number, predictions?: Predictions): Tensor {

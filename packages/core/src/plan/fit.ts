@@ -38,7 +38,7 @@ const MOST_RANKS = 1024;
 /** Compares the planned peak of a step with a place. @param inputs the model and the pairs of the run */
 export function fitMemory(config: Config, inputs: WayInputs, place: MemoryPlace): MemoryFit {
   const { batchPairs, microbatchPairs, sharding, activationCheckpointing, dtype } = config.training;
-  const shapes = shapesOf(config.method, inputs);
+  const shapes = shapesOf(inputs);
   const planned = (way: Way, worldSize: number): MemoryPlan =>
     planMemory(inputs.spec, memoryOptions(config, worldSize, way, shapes, 'longest'));
   const pairsOfRank = Math.ceil(batchPairs / place.worldSize);

@@ -4,10 +4,11 @@
  * large to keep) are not counted, so the figure understates a little.
  */
 import { type DType, linear, Scope, synchronize, Tensor } from '@sralign/native';
-import { type Answers, type PairTokens, packedTokens, type View } from '../batch/pack.js';
+import { packedTokens, type View } from '../batch/pack.js';
 import { isRefined, type Method } from '../config/method.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { ModelSpec } from '../model/spec.js';
+import { type ExampleTokens, scoredTokens } from '../tokens/examples.js';
 
 /**
  * FLOPs of a training step: forward and twice that backward, and the augmented forward of the refined methods.
@@ -16,31 +17,34 @@ import type { ModelSpec } from '../model/spec.js';
  */
 export function stepFlops(
   model: CausalLM,
-  pairs: readonly PairTokens[],
+  pairs: readonly ExampleTokens[],
   method: Method,
   augmentationTokens: number,
 ): number {
-  const plain = 3 * forwardFlops(model, pairs, 'plain', method === 'sft' ? 'chosen' : 'both', 0);
+  const plain = 3 * forwardFlops(model, pairs, 'plain', 0);
   if (!isRefined(method)) return plain;
-  return plain + forwardFlops(model, pairs, 'augmented', 'both', augmentationTokens);
+  return plain + forwardFlops(model, pairs, 'augmented', augmentationTokens);
 }
 
-/** Forward FLOPs of pairs in one view: 2 per weight and token, the output matrix only at response positions. */
+/** Forward FLOPs of examples in one view: 2 per weight and token, the output matrix only at response positions. */
 function forwardFlops(
   model: CausalLM,
-  pairs: readonly PairTokens[],
+  examples: readonly ExampleTokens[],
   view: View,
-  answers: Answers,
   sharedTokens: number,
 ): number {
   let tokens = sharedTokens;
   let rows = 0;
-  for (const pair of pairs) {
-    tokens += packedTokens(pair, view, answers);
-    rows += pair.chosen.length + (answers === 'both' ? pair.rejected.length - 1 : 0);
+  for (const example of examples) {
+    tokens += packedTokens(example, view);
+    rows += predictingRows(scoredTokens(example));
   }
   return tokens * blockFlops(model.spec) + rows * headFlops(model.spec);
 }
+
+/** Rows that meet the output matrix: that of the end of a prompt serves both of its answers. */
+export const predictingRows = (scored: readonly number[]): number =>
+  scored.reduce((sum, tokens) => sum + tokens - 1, 1);
 
 /** Forward FLOPs of the blocks' linear layers per token. */
 export function blockFlops({ hiddenSize, layers, feedForwardSize, heads, activation }: ModelSpec): number {

@@ -12,7 +12,7 @@ import { localModelFolder, resolveModelFolder } from '../hf/resolve.js';
 import { readModelSpec } from '../model/load.js';
 import { encodeForRun } from '../tokens/run-data.js';
 import { loadTokenizer } from '../tokens/tokenizer.js';
-import { lengthsOf, type PairLengths } from './lengths.js';
+import { type ExampleLengths, lengthsOf, type PairLengths } from './lengths.js';
 import type { WayInputs } from './ways.js';
 
 /** Pairs that are encoded for their lengths, from the first: enough for the longest, soon done on a large data set. */
@@ -87,14 +87,15 @@ async function localTokenizerFolder(tokenizer: string, revision: string): Promis
   }
 }
 
+type AssumedLengths = Pick<PlanInputs, 'timePairs' | 'memoryPairs' | 'sharedTokens' | 'lengthsSource'>;
+
 /**
- * Pairs at the limits of the configuration. Time: the longest prompt, and answers that fill the rest. Memory: a prompt
- * of two tokens, which leaves most room for the two answers.
+ * Examples at the limits of the configuration. Time: the longest prompt, and answers that fill the rest. Memory: a prompt
+ * of two tokens, which leaves most room for the answers.
  */
-function assumedLengths(
-  { tokens, augmentation, data }: Config,
-  missing: string,
-): Pick<PlanInputs, 'timePairs' | 'memoryPairs' | 'sharedTokens' | 'lengthsSource'> {
+function assumedLengths(config: Config, missing: string): AssumedLengths {
+  const { method, tokens, augmentation, data } = config;
+  if (method === 'sft') return assumedSequences(tokens, missing);
   const ofChats = data.chat === true || CHAT_FORMATS.includes(data.format);
   const inside = (augmentation.placement ?? (ofChats ? 'last-user-turn' : 'prompt')) === 'last-user-turn';
   const pairOf = (prompt: number): PairLengths => {
@@ -111,5 +112,20 @@ function assumedLengths(
       `at the limits, because ${missing} is not here: time for a prompt of ${usual.prompt} and answers of ` +
       `${usual.chosen} tokens, memory for a prompt of ${longest.prompt} and answers of ${longest.chosen}, the most ` +
       `that tokens.maxTokens allows, p of ${augmentation.maxTokens}`,
+  };
+}
+
+function assumedSequences({ maxTokens, maxPromptTokens }: Config['tokens'], missing: string): AssumedLengths {
+  const sequence = (prompt: number): ExampleLengths => ({
+    inputs: maxTokens - 1,
+    trained: maxTokens - prompt,
+  });
+  return {
+    timePairs: [sequence(maxPromptTokens)],
+    memoryPairs: [sequence(2)],
+    sharedTokens: 0,
+    lengthsSource:
+      `at the limits, because ${missing} is not here: sequences of ${maxTokens} tokens, of which time is planned for ` +
+      `${maxTokens - maxPromptTokens} that are trained on, and memory for ${maxTokens - 2}, the most that tokens.maxTokens allows`,
   };
 }

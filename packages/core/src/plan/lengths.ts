@@ -1,8 +1,9 @@
 /**
- * How long the packed batches of a run are: the numbers of `packPairs` (batch/pack.ts) from the lengths of pairs alone,
- * without token ids.
+ * How long the packed batches of a run are: the numbers of batch/pack.ts from the lengths of examples alone, without token
+ * ids.
  */
-import type { Answers, PairTokens, View } from '../batch/pack.js';
+import { packedTokens, type View } from '../batch/pack.js';
+import { type ExampleTokens, isPair, scoredTokens } from '../tokens/examples.js';
 
 /** Tokens of a pair. */
 export interface PairLengths {
@@ -13,16 +14,25 @@ export interface PairLengths {
   readonly rejected: number;
 }
 
+/** Tokens of an example of SFT. */
+export interface SequenceLengths {
+  /** Tokens that are computed: those before the last one that is trained on. */
+  readonly inputs: number;
+  readonly trained: number;
+}
+
+export type ExampleLengths = PairLengths | SequenceLengths;
+
 /** A packed batch in numbers. */
 export interface PackedShape {
-  readonly pairs: number;
+  readonly examples: number;
   /** T: tokens of the batch. */
   readonly tokens: number;
   /** Segments of the forest. */
   readonly segments: number;
-  /** Rows that meet the output matrix, of each pair. */
-  readonly rowsOfPairs: readonly number[];
-  /** Response tokens. */
+  /** Rows that meet the output matrix, of each example. */
+  readonly rowsOfExamples: readonly number[];
+  /** Tokens that are scored. */
   readonly targets: number;
   /** Tokens of the largest tree of the forest. */
   readonly longestTree: number;
@@ -30,21 +40,25 @@ export interface PackedShape {
   readonly attendedTokens: number;
 }
 
-export const lengthsOf = (pair: PairTokens): PairLengths => ({
-  prompt: pair.prompt.length,
-  augmentedPrompt: pair.augmentedPrompt.length,
-  chosen: pair.chosen.length,
-  rejected: pair.rejected.length,
-});
+export function lengthsOf(example: ExampleTokens): ExampleLengths {
+  if (!isPair(example)) {
+    return { inputs: packedTokens(example, 'plain'), trained: scoredTokens(example)[0]! };
+  }
+  return {
+    prompt: example.prompt.length,
+    augmentedPrompt: example.augmentedPrompt.length,
+    chosen: example.chosen.length,
+    rejected: example.rejected.length,
+  };
+}
 
 /**
  * @param sharedTokens tokens of p, which the augmented view has once in a batch
  * @param window sliding window of the model in tokens; 0 is none
  */
 export function packedShape(
-  pairs: readonly PairLengths[],
+  examples: readonly ExampleLengths[],
   view: View,
-  answers: Answers,
   sharedTokens: number,
   window: number,
 ): PackedShape {
@@ -54,52 +68,61 @@ export function packedShape(
   let attendedTokens = attended(0, shared, window);
   let targets = 0;
   let longestTree = 0;
-  const rowsOfPairs: number[] = [];
-  for (const pair of pairs) {
-    const prompt = view === 'augmented' ? pair.augmentedPrompt : pair.prompt;
+  const rowsOfExamples: number[] = [];
+  for (const example of examples) {
+    if ('inputs' in example) {
+      tokens += example.inputs;
+      segments++;
+      rowsOfExamples.push(example.trained);
+      targets += example.trained;
+      longestTree = Math.max(longestTree, example.inputs);
+      attendedTokens += attended(0, example.inputs, window);
+      continue;
+    }
+    const prompt = view === 'augmented' ? example.augmentedPrompt : example.prompt;
     // The last token of an answer predicts nothing, and the end of the prompt predicts the first of both.
-    const inputs = [pair.chosen - 1, ...(answers === 'both' ? [pair.rejected - 1] : [])];
+    const inputs = [example.chosen - 1, example.rejected - 1];
     const answerTokens = inputs.reduce((sum, count) => sum + count, 0);
     tokens += prompt + answerTokens;
     segments += 1 + inputs.filter(count => count > 0).length;
-    rowsOfPairs.push(answerTokens + 1);
+    rowsOfExamples.push(answerTokens + 1);
     targets += answerTokens + inputs.length;
     longestTree = Math.max(longestTree, prompt + answerTokens);
     attendedTokens += attended(shared, prompt, window);
     for (const count of inputs) attendedTokens += attended(shared + prompt, count, window);
   }
   return {
-    pairs: pairs.length,
+    examples: examples.length,
     tokens,
     segments,
-    rowsOfPairs,
+    rowsOfExamples,
     targets,
     longestTree: shared > 0 ? tokens : longestTree,
     attendedTokens,
   };
 }
 
-/** The pairs, first those of which a view packs most tokens. */
-export function longestFirst(pairs: readonly PairLengths[], view: View, answers: Answers): PairLengths[] {
-  const tokens = new Map(pairs.map(pair => [pair, packedShape([pair], view, answers, 0, 0).tokens]));
-  return [...pairs].sort((a, b) => tokens.get(b)! - tokens.get(a)!);
+/** The examples, first those of which a view packs most tokens. */
+export function longestFirst(examples: readonly ExampleLengths[], view: View): ExampleLengths[] {
+  const tokens = new Map(examples.map(example => [example, packedShape([example], view, 0, 0).tokens]));
+  return [...examples].sort((a, b) => tokens.get(b)! - tokens.get(a)!);
 }
 
-/** The shape of a batch of `count` average pairs; `count` need not be whole. */
+/** The shape of a batch of `count` average examples; `count` need not be whole. */
 export function meanShape(
-  pairs: readonly PairLengths[],
+  examples: readonly ExampleLengths[],
   count: number,
-  ...[view, answers, sharedTokens, window]: Tail<Parameters<typeof packedShape>>
+  ...[view, sharedTokens, window]: Tail<Parameters<typeof packedShape>>
 ): PackedShape {
-  const shape = packedShape(pairs, view, answers, sharedTokens, window);
-  const shared = packedShape([], view, answers, sharedTokens, window);
-  const share = count / pairs.length;
-  const rows = shape.rowsOfPairs.reduce((sum, own) => sum + own, 0);
+  const shape = packedShape(examples, view, sharedTokens, window);
+  const shared = packedShape([], view, sharedTokens, window);
+  const share = count / examples.length;
+  const rows = shape.rowsOfExamples.reduce((sum, own) => sum + own, 0);
   return {
     ...shape,
-    pairs: count,
+    examples: count,
     tokens: shared.tokens + (shape.tokens - shared.tokens) * share,
-    rowsOfPairs: [rows * share],
+    rowsOfExamples: [rows * share],
     targets: shape.targets * share,
     attendedTokens: shared.attendedTokens + (shape.attendedTokens - shared.attendedTokens) * share,
   };
@@ -116,15 +139,15 @@ function attended(start: number, count: number, window: number): number {
   return upTo(start + count) - upTo(start);
 }
 
-/** The largest group of pairs whose logits are kept together (batch/groups.ts), and whether all groups' are kept. */
+/** The largest group of examples whose logits are kept together (batch/groups.ts), and whether all groups' are kept. */
 export function headGroups(
-  rowsOfPairs: readonly number[],
+  rowsOfExamples: readonly number[],
   mostRows: number,
 ): { readonly mostRows: number; readonly keptRows: number; readonly recomputedRows: number } {
   let keptRows = 0;
   let recomputedRows = 0;
   let rows = 0;
-  for (const own of rowsOfPairs) {
+  for (const own of rowsOfExamples) {
     if (own > mostRows) recomputedRows = Math.max(recomputedRows, own);
     rows = rows + own <= mostRows ? rows + own : own;
     if (rows <= mostRows) keptRows = Math.max(keptRows, rows);

@@ -129,7 +129,7 @@ export function planMemory(spec: ModelSpec, options: MemoryOptions): MemoryPlan 
 
 /** What the working memory depends on. */
 export function workspaceOptions(spec: ModelSpec, options: MemoryOptions): WorkspaceOptions {
-  const { keptRows, recomputedRows } = headGroups(options.plain.rowsOfPairs, mostKeptRows(spec));
+  const { keptRows, recomputedRows } = headGroups(options.plain.rowsOfExamples, mostKeptRows(spec));
   const inference = [options.augmented, options.evaluation].filter(shape => shape !== null);
   return { ...options, spec, keptRows, recomputedRows, inference };
 }
@@ -172,9 +172,9 @@ function momentsOf(spec: ModelSpec, options: MemoryOptions, sizes: UnitSizes, sh
   const activation: ActivationOptions = { ...options, spec };
   const gather = options.sharding === 'full' && shards > 1 ? gatheredBytes : () => 0;
   const whole = shards > 1 ? gradientBytes : () => 0;
-  const rows = plain.rowsOfPairs.reduce((sum, count) => sum + count, 0);
+  const rows = plain.rowsOfExamples.reduce((sum, count) => sum + count, 0);
   const pairs =
-    options.microbatches * (plain.pairs * PAIR_BYTES + rows * ROW_BYTES + plain.targets * TARGET_BYTES);
+    options.microbatches * (plain.examples * PAIR_BYTES + rows * ROW_BYTES + plain.targets * TARGET_BYTES);
   // Embedding, block, head.
   const [e, b, h] = [sizes.embedding, sizes.block, sizes.head].map(gather) as [number, number, number];
   const accumulated = everyUnit(sizes).reduce((sum, unit) => sum + whole(unit), 0);
@@ -259,11 +259,11 @@ function momentsOf(spec: ModelSpec, options: MemoryOptions, sizes: UnitSizes, sh
 }
 
 /** f32 [rows, vocabulary] of the largest group, and the index and log-prob tensors of its rows and targets. */
-function logitsBytes(spec: ModelSpec, { rowsOfPairs, pairs, targets }: PackedShape): number {
-  const { mostRows, keptRows } = headGroups(rowsOfPairs, mostKeptRows(spec));
-  const answers = Math.round((targets - sum(rowsOfPairs)) / pairs) + 1;
-  const groupTargets = (mostRows * targets) / sum(rowsOfPairs);
-  return keptRows * spec.vocabularySize * 4 + 8 * mostRows + 16 * groupTargets + 8 * answers * pairs;
+function logitsBytes(spec: ModelSpec, { rowsOfExamples, examples, targets }: PackedShape): number {
+  const { mostRows, keptRows } = headGroups(rowsOfExamples, mostKeptRows(spec));
+  const answers = Math.round((targets - sum(rowsOfExamples)) / examples) + 1;
+  const groupTargets = (mostRows * targets) / sum(rowsOfExamples);
+  return keptRows * spec.vocabularySize * 4 + 8 * mostRows + 16 * groupTargets + 8 * answers * examples;
 }
 
 const mostKeptRows = ({ vocabularySize }: ModelSpec): number =>

@@ -82,7 +82,7 @@ export async function planRun(config: Config, request: PlanRequest): Promise<Run
   const microbatchPairs = Math.min(config.training.microbatchPairs ?? pairsOfRank, pairsOfRank);
 
   const { worldSize } = request;
-  const shapes = shapesOf(config.method, inputs);
+  const shapes = shapesOf(inputs);
   const planned = (way: Way): { memory: MemoryPlan; step: StepPlan } => {
     const memory = planMemory(inputs.spec, memoryOptions(config, worldSize, way, shapes, 'longest'));
     const step = planStep(inputs.spec, memoryOptions(config, worldSize, way, shapes, 'mean'), ceilings);

@@ -136,7 +136,7 @@ export function planStep(spec: ModelSpec, options: MemoryOptions, ceilings: Ceil
 }
 
 function passFlops(spec: ModelSpec, shape: PackedShape): PassFlops {
-  const rows = shape.rowsOfPairs.reduce((total, count) => total + count, 0);
+  const rows = shape.rowsOfExamples.reduce((total, count) => total + count, 0);
   return {
     blocks: shape.tokens * blockFlops(spec),
     attention: 4 * widths(spec).attentionWidth * spec.layers * shape.attendedTokens,

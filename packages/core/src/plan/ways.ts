@@ -1,20 +1,20 @@
 /** A configuration run in other ways: which batches it packs, and what of it memory and time are planned from. */
 import { cpuInfo, threads } from '@sralign/native';
-import type { Answers, View } from '../batch/pack.js';
-import { isRefined, type Method } from '../config/method.js';
+import type { View } from '../batch/pack.js';
+import { isRefined } from '../config/method.js';
 import type { Config } from '../config/schema.js';
 import type { ModelSpec } from '../model/spec.js';
 import type { Sharding } from '../shard/unit.js';
-import { longestFirst, meanShape, type PackedShape, type PairLengths, packedShape } from './lengths.js';
+import { type ExampleLengths, longestFirst, meanShape, type PackedShape, packedShape } from './lengths.js';
 import type { MemoryOptions } from './memory.js';
 
-/** The model and the pairs that are planned for. */
+/** The model and the examples (pairs, or those of SFT) that are planned for. */
 export interface WayInputs {
   readonly spec: ModelSpec;
   /** Time is planned for their mean. */
-  readonly timePairs: readonly PairLengths[];
+  readonly timePairs: readonly ExampleLengths[];
   /** Memory is planned for the longest of them, which depends on what a pass packs. */
-  readonly memoryPairs: readonly PairLengths[];
+  readonly memoryPairs: readonly ExampleLengths[];
   /** Tokens of the p that all pairs share. */
   readonly sharedTokens: number;
 }
@@ -30,21 +30,20 @@ export interface Way {
 type ShapeOf = (view: View, count: number) => PackedShape;
 export type Shapes = Readonly<Record<'longest' | 'mean', ShapeOf>>;
 
-export function shapesOf(method: Method, inputs: WayInputs): Shapes {
+export function shapesOf(inputs: WayInputs): Shapes {
   const { spec, timePairs, memoryPairs, sharedTokens } = inputs;
-  const answers: Answers = method === 'sft' ? 'chosen' : 'both';
   const sorted = {
-    plain: longestFirst(memoryPairs, 'plain', answers),
-    augmented: longestFirst(memoryPairs, 'augmented', answers),
+    plain: longestFirst(memoryPairs, 'plain'),
+    augmented: longestFirst(memoryPairs, 'augmented'),
   };
   return {
     longest: (view, count) => {
       // The same pairs again where there are fewer.
       const pairs = sorted[view];
       const batch = Array.from({ length: count }, (_, index) => pairs[index % pairs.length]!);
-      return packedShape(batch, view, answers, sharedTokens, spec.window);
+      return packedShape(batch, view, sharedTokens, spec.window);
     },
-    mean: (view, count) => meanShape(timePairs, count, view, answers, sharedTokens, spec.window),
+    mean: (view, count) => meanShape(timePairs, count, view, sharedTokens, spec.window),
   };
 }
 

@@ -171,6 +171,6 @@ export const workspaceBytes = (device: 'cpu' | 'cuda', options: WorkspaceOptions
   device === 'cuda' ? cudaWorkspaceBytes(options) : sum(Object.values(cpuWorkspace(options)));
 
 const mostRowsOf = (shapes: readonly PackedShape[]): number =>
-  Math.max(0, ...shapes.map(({ rowsOfPairs }) => sum(rowsOfPairs)));
+  Math.max(0, ...shapes.map(({ rowsOfExamples }) => sum(rowsOfExamples)));
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);

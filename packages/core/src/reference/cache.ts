@@ -12,11 +12,12 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Communicator, SOLO } from '@sralign/native';
 import { balancedRounds } from '../batch/balance.js';
-import { type PairTokens, packedTokens, type View } from '../batch/pack.js';
+import { packedTokens, type View } from '../batch/pack.js';
 import { CheckpointError, RunError } from '../errors.js';
 import { diskError } from '../files.js';
 import { scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import type { PairTokens } from '../tokens/examples.js';
 import { type AnswerLogps, RecordsFile } from './records.js';
 
 export type { AnswerLogps };
@@ -84,7 +85,7 @@ export class ReferenceCache {
     const { communicator } = this;
     const missing = request.pairs.filter(pair => !this.entries.has(entryKey(pair, request)));
     let donePairs = request.pairs.length - missing.length;
-    const tokensOf = (pair: PairTokens): number => packedTokens(pair, request.view, 'both');
+    const tokensOf = (pair: PairTokens): number => packedTokens(pair, request.view);
     for (const round of balancedRounds(missing, communicator.worldSize, batchPairs, tokensOf)) {
       const own = round[communicator.rank]!;
       if (own.length === 0) model.units.emptyPass(false);
@@ -121,7 +122,7 @@ export class ReferenceCache {
     const stride = Math.max(1, Math.floor(stored.length / Math.max(1, pairs)));
     const sample = stored.filter((_, i) => i % stride === 0).slice(0, pairs);
     if (sample.length === 0) return;
-    const logps = scorePairs(model, sample, request.view, 'both', request.sharedAugmentation);
+    const logps = scorePairs(model, sample, request.view, request.sharedAugmentation);
     const [absolute, relative] = model.computeType === 'f32' ? [1e-3, 1e-5] : [0.05, 0.02];
     for (const [i, pair] of sample.entries()) {
       const { chosen, rejected } = this.entries.get(entryKey(pair, request))!;
@@ -154,7 +155,7 @@ interface Scored {
 
 /** log pi_ref of pairs under their keys; null where it is not finite. */
 function score(model: CausalLM, pairs: readonly PairTokens[], request: ReferenceRequest): [string, Scored][] {
-  const logps = scorePairs(model, pairs, request.view, 'both', request.sharedAugmentation);
+  const logps = scorePairs(model, pairs, request.view, request.sharedAugmentation);
   const orNull = (value: number): number | null => (Number.isFinite(value) ? value : null);
   return pairs.map((pair, i) => [
     entryKey(pair, request),

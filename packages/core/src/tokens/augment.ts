@@ -1,5 +1,5 @@
 /** p (+) x: the quality prompt p in front of the query x. */
-import type { ChatMessage, PreferenceRow } from '../data/rows.js';
+import type { PreferenceRow, PromptContent } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
 import { renderChat } from './chat-template.js';
 import { encodeRendered } from './sequence.js';
@@ -69,16 +69,16 @@ export interface AugmentedText {
  */
 export function renderAugmentedChat(
   tokenizer: Tokenizer,
-  messages: readonly ChatMessage[],
+  { messages, tools }: Extract<PromptContent, { kind: 'chat' }>,
   plain: string,
   inserted: string,
   { file, row }: Pick<PreferenceRow, 'file' | 'row'>,
 ): AugmentedText {
   const last = messages.findLastIndex(({ role }) => role === 'user');
   const augmentedMessages = messages.map((message, index) =>
-    index === last ? { ...message, content: inserted + message.content } : message,
+    index === last ? { ...message, content: inserted + (message.content ?? '') } : message,
   );
-  const augmented = renderChat(tokenizer, augmentedMessages, true, { file, row });
+  const augmented = renderChat(tokenizer, augmentedMessages, true, { file, row }, tools);
   const augmentation = inserted.trimEnd();
   let shared = 0;
   while (shared < plain.length && plain[shared] === augmented[shared]) shared++;

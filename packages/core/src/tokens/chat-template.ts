@@ -12,10 +12,11 @@ export type ChatTokenizer = Pick<Tokenizer, 'chatTemplate' | 'chatTemplateFile' 
 
 /**
  * Renders a conversation as `apply_chat_template` of transformers does: what the template writes, to the character,
- * or an error. Special tokens that the template writes are part of the text. `tools` and `documents` are none.
+ * or an error. Special tokens that the template writes are part of the text. `documents` are none.
  *
  * @param addGenerationPrompt end with the opening of an assistant's turn
  * @param where named in errors
+ * @param tools that the assistant may call, as JSON; null for none
  * @throws ModelError naming the template's file when there is no template, when it is not valid, uses something
  *   whose result in jinja2 is not computed here, or takes more work or memory than any chat needs; DataError when it
  *   refuses the messages
@@ -25,6 +26,7 @@ export function renderChat(
   messages: readonly ChatMessage[],
   addGenerationPrompt: boolean,
   where: { readonly file?: string; readonly row?: number } = {},
+  tools: readonly unknown[] | null = null,
 ): string {
   if (tokenizer.chatTemplate === null) {
     throw new ModelError('The tokenizer has no chat template, and the data are conversations.', {
@@ -36,7 +38,7 @@ export function renderChat(
   const variables = {
     ...tokenizer.specialTokens,
     messages,
-    tools: null,
+    tools,
     documents: null,
     add_generation_prompt: addGenerationPrompt,
   };

@@ -5,16 +5,16 @@
  * Where the tokenizer has no special token for the words that end a turn (`<|im_end|>` in a tokenizer of another family), these
  * words end it as text, of several tokens: they are trained like the answer, and a generation ends where they stand.
  */
-import type { ChatMessage } from '../data/rows.js';
+import type { Answer, ChatMessage, PromptContent } from '../data/rows.js';
 import { DataError, SralignError } from '../errors.js';
 import { renderChat } from './chat-template.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** A message that tells where a template writes an answer: digits, which no template changes. */
-const PROBE = '7351962840';
+export const PROBE = '7351962840';
 
 /** What a template writes before and behind the content of the last assistant message. */
-interface AroundAnswer {
+export interface AroundAnswer {
   readonly head: string;
   readonly tail: string;
   /** The part of `tail` that belongs to the answer. */
@@ -23,7 +23,7 @@ interface AroundAnswer {
   readonly marker: string | null;
 }
 
-interface Place {
+export interface Place {
   readonly file: string;
   readonly row: number;
 }
@@ -37,16 +37,17 @@ interface Place {
  */
 export function chatCompletion(
   tokenizer: Tokenizer,
-  messages: readonly ChatMessage[],
+  { messages, tools }: Extract<PromptContent, { kind: 'chat' }>,
   promptText: string,
-  content: string,
+  answer: Answer,
   { field, ...place }: Place & { readonly field: string },
 ): string {
-  const answered = renderChat(tokenizer, [...messages, { role: 'assistant', content }], false, place);
+  const message: ChatMessage = typeof answer === 'string' ? { role: 'assistant', content: answer } : answer;
+  const answered = renderChat(tokenizer, [...messages, message], false, place, tools);
   let start = startBehindPrompt(answered, promptText);
   let around = usualAround(tokenizer);
   if (start === null || around === null || !answered.slice(start).endsWith(around.tail)) {
-    around = probe(tokenizer, messages, place);
+    around = probe(tokenizer, { messages, tools }, place);
     if (around !== null && answered.startsWith(around.head))
       start ??= startBehindOpening(around.head, promptText);
   }
@@ -101,11 +102,11 @@ function startBehindOpening(head: string, promptText: string): number {
 const usual = new WeakMap<Tokenizer, AroundAnswer | null>();
 
 /** Around the answer to a short question; null where the template refuses that. */
-function usualAround(tokenizer: Tokenizer): AroundAnswer | null {
+export function usualAround(tokenizer: Tokenizer): AroundAnswer | null {
   let around = usual.get(tokenizer);
   if (around === undefined) {
     try {
-      around = probe(tokenizer, [{ role: 'user', content: 'Hi' }]);
+      around = probe(tokenizer, { messages: [{ role: 'user', content: 'Hi' }] });
     } catch (error) {
       if (!(error instanceof SralignError)) throw error;
       around = null;
@@ -115,35 +116,49 @@ function usualAround(tokenizer: Tokenizer): AroundAnswer | null {
   return around;
 }
 
-function probe(tokenizer: Tokenizer, messages: readonly ChatMessage[], place?: Place): AroundAnswer | null {
-  const rendered = renderChat(tokenizer, [...messages, { role: 'assistant', content: PROBE }], false, place);
+function probe(
+  tokenizer: Tokenizer,
+  { messages, tools }: Omit<Extract<PromptContent, { kind: 'chat' }>, 'kind'>,
+  place?: Place,
+): AroundAnswer | null {
+  const probed: ChatMessage[] = [...messages, { role: 'assistant', content: PROBE }];
+  const rendered = renderChat(tokenizer, probed, false, place, tools);
   const at = rendered.lastIndexOf(PROBE);
   if (at === -1) return null;
   const tail = rendered.slice(at + PROBE.length);
-  return { head: rendered.slice(0, at), tail, ...endWithin(tail, tokenizer) };
+  const { end, marker } = endWithin(tail, tokenizer);
+  return { head: rendered.slice(0, at), tail, end, marker };
 }
 
 /**
  * The part of `tail` up to and including the words that end the turn: special tokens that follow each other directly
  * belong together (`<|END_RESPONSE|><|END_OF_TURN_TOKEN|>`), up to the first that ends a generation; of a tail without special
  * tokens its text without the white space at its end.
+ *
+ * @returns also the text before the first of those tokens, and whether the last ends a generation
  */
-function endWithin(tail: string, tokenizer: Tokenizer): Pick<AroundAnswer, 'end' | 'marker'> {
+export function endWithin(
+  tail: string,
+  tokenizer: Tokenizer,
+): Pick<AroundAnswer, 'end' | 'marker'> & { readonly lead: string; readonly stops: boolean } {
   const { addedTokens, stopTokenIds, specialTokens } = tokenizer;
   const stops = new Set([specialTokens.eos_token, ...stopTokenIds.map(id => addedTokens.get(id))]);
   const texts = [...addedTokens.values(), specialTokens.eos_token!].filter(text => text.trim() !== '');
   // The longest first: one token can begin another.
   texts.sort((a, b) => b.length - a.length);
   let at = 0;
+  let lead = tail;
   let last: string | undefined;
   while (at < tail.length) {
     const text = texts.find(candidate => tail.startsWith(candidate, at));
     if (text === undefined && last !== undefined) break;
+    if (text !== undefined && last === undefined) lead = tail.slice(0, at);
     at += text?.length ?? 1;
     last = text;
     if (text !== undefined && stops.has(text)) break;
   }
-  if (last !== undefined) return { end: tail.slice(0, at), marker: last };
+  if (last !== undefined) return { end: tail.slice(0, at), marker: last, lead, stops: stops.has(last) };
   const words = tail.trimEnd();
-  return words === '' ? { end: tail, marker: null } : { end: words, marker: words };
+  const found = words === '' ? { end: tail, marker: null } : { end: words, marker: words };
+  return { ...found, lead, stops: false };
 }

@@ -8,7 +8,14 @@
  * token for token. In a text BOS stands once, first, if the tokenizer has one, and EOS ends a whole answer. Of a chat both
  * are what its template writes (completion.ts). A cut answer ends where it was cut.
  */
-import type { EncodeCounts, EqualAnswers, PreferenceRow } from '../data/rows.js';
+
+import {
+  type Answer,
+  type EncodeCounts,
+  type PreferenceRow,
+  type PromptContent,
+  textOf,
+} from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
 import { reportProgress } from '../progress.js';
 import {
@@ -20,6 +27,7 @@ import {
   splitAroundAugmentation,
 } from './augment.js';
 import { chatCompletion } from './completion.js';
+import { isPair, type PairTokens, type SequenceTokens } from './examples.js';
 import { type EncodedPrompt, encodeContinuation, encodePrompt, encodeRendered } from './sequence.js';
 import type { Tokenizer } from './tokenizer.js';
 import { cutAround, cutPrompt, cutResponse, type KeptSide, type TokenPolicy } from './truncate.js';
@@ -28,22 +36,12 @@ export interface EncodeOptions {
   readonly policy: TokenPolicy;
   /** null where nothing reads the augmented view: it is then the plain one. */
   readonly augmentation: AugmentationOptions | null;
-  /** Pairs whose answers are the same tokens once they are cut; default drop. */
-  readonly equalAnswers?: EqualAnswers;
 }
 
-/** Token ids of one pair. */
-export interface EncodedPair {
+/** A pair as tokens. */
+export interface EncodedPair extends PairTokens {
   readonly file: string;
   readonly row: number;
-  /** x, with BOS where it has one. */
-  readonly prompt: Int32Array;
-  /** y+ and, unless it was cut, what ends it: EOS, or the end of the turn in the words of the chat template. */
-  readonly chosen: Int32Array;
-  /** y- likewise. */
-  readonly rejected: Int32Array;
-  /** What follows the shared augmentation in the augmented view. */
-  readonly augmentedPrompt: Int32Array;
   /** Tokens removed by the length policy. */
   readonly cut: {
     readonly promptTokens: number;
@@ -52,14 +50,31 @@ export interface EncodedPair {
   };
 }
 
-/** What became of the pairs of one file. */
+/** An example of SFT as tokens; the last one is trained on. */
+export interface EncodedSequence extends SequenceTokens {
+  readonly file: string;
+  readonly row: number;
+  /** Tokens removed by the length policy: of a prompt, and behind what is left. */
+  readonly cut: { readonly promptTokens: number; readonly endTokens: number };
+}
+
+export type EncodedExample = EncodedPair | EncodedSequence;
+
+/** The token arrays of an example. */
+export const tokensOf = (example: EncodedExample): Int32Array[] =>
+  isPair(example)
+    ? [example.prompt, example.augmentedPrompt, example.chosen, example.rejected]
+    : [example.tokens];
+
+/** What became of the rows of one file. */
 export interface EncodeReport extends EncodeCounts {
   readonly file: string;
 }
 
-export interface EncodedDataset {
-  readonly pairs: EncodedPair[];
-  /** [BOS] p, the beginning of every augmented view, for placement prompt; empty for last-user-turn. */
+export interface EncodedDataset<Example extends EncodedExample = EncodedExample> {
+  /** Pairs, or for SFT sequences. */
+  readonly pairs: Example[];
+  /** [BOS] p, the beginning of every augmented view, for placement prompt; empty for last-user-turn, and for SFT. */
   readonly sharedAugmentation: Int32Array;
   /** Whether there is an augmented view of its own. */
   readonly augmented: boolean;
@@ -68,7 +83,7 @@ export interface EncodedDataset {
 }
 
 /**
- * Encodes all rows.
+ * Encodes the rows of preference data.
  *
  * @throws DataError (file, row) for a prompt that is empty or, where the policy says so, too long, for a conversation
  *   the chat template refuses, or when no pair is left; ConfigError for a p beyond its budget or a placement that the
@@ -78,38 +93,52 @@ export function encodePairs(
   rows: readonly PreferenceRow[],
   tokenizer: Tokenizer,
   options: EncodeOptions,
-): EncodedDataset {
+): EncodedDataset<EncodedPair> {
   const encoding = prepareEncoding(rows, tokenizer, options);
-  const pairs: EncodedPair[] = [];
-  const reports = new Map<string, EncodeReport>();
-  for (const [done, row] of rows.entries()) {
-    if (done % 100 === 0) reportProgress({ phase: 'encoding', done, total: rows.length, unit: 'pairs' });
-    const report = reports.get(row.file) ?? newReport(row.file);
-    reports.set(row.file, report);
+  const { pairs, reports } = encodeEach(rows, row => {
     const full = encodeInFull(row, encoding);
-    const fate = promptFate(full, options.policy);
-    if (fate === 'refuse') throw longPromptError(full, options.policy);
-    if (fate === 'drop') {
-      report.dropped++;
-      continue;
-    }
+    if (isLeftOut(full, options.policy)) return 'dropped';
     const pair = fitToPolicy(full, encoding);
-    if (saysNothing(pair, options)) {
-      report.equalAfterCut++;
-      continue;
-    }
-    pairs.push(pair);
-    countInto(report, pair);
-  }
-  reportProgress({ phase: 'encoding', done: rows.length, total: rows.length, unit: 'pairs' });
-  if (pairs.length === 0) throw emptyError([...reports.values()]);
+    return sameTokens(pair.chosen, pair.rejected) ? 'equalAfterCut' : [pair];
+  });
   return {
     pairs,
     sharedAugmentation: encoding.sharedAugmentation,
     augmented: options.augmentation !== null,
     tokenizerHash: tokenizer.hash,
-    reports: [...reports.values()],
+    reports,
   };
+}
+
+/**
+ * Encodes rows one after another, and counts what becomes of them.
+ *
+ * @param encode gives the examples of a row, at least one, or why it is left out
+ * @throws DataError when no example is left
+ */
+export function encodeEach<R extends { readonly file: string }, Example extends EncodedExample>(
+  rows: readonly R[],
+  encode: (row: R) => Example[] | 'dropped' | 'equalAfterCut' | 'untrained',
+): { readonly pairs: Example[]; readonly reports: EncodeReport[] } {
+  const pairs: Example[] = [];
+  const reports = new Map<string, EncodeReport>();
+  for (const [done, row] of rows.entries()) {
+    if (done % 100 === 0) reportProgress({ phase: 'encoding', done, total: rows.length, unit: 'pairs' });
+    const report = reports.get(row.file) ?? newReport(row.file);
+    reports.set(row.file, report);
+    const examples = encode(row);
+    if (!Array.isArray(examples)) {
+      report[examples]++;
+      continue;
+    }
+    for (const example of examples) {
+      pairs.push(example);
+      countInto(report, example);
+    }
+  }
+  reportProgress({ phase: 'encoding', done: rows.length, total: rows.length, unit: 'pairs' });
+  if (pairs.length === 0) throw emptyError([...reports.values()]);
+  return { pairs, reports: [...reports.values()] };
 }
 
 /** What is the same for all rows. */
@@ -121,15 +150,20 @@ export interface Encoding extends EncodeOptions {
   readonly sharedAugmentation: Int32Array;
 }
 
-/** A row as tokens, before any cut. */
-export interface FullPair {
-  readonly row: PreferenceRow;
+/** The prompt of a row as tokens, before any cut. */
+export interface FullPrompt {
+  readonly row: { readonly file: string; readonly row: number };
   /** x. */
   readonly prompt: EncodedPrompt;
-  readonly chosen: readonly number[];
-  readonly rejected: readonly number[];
   /** Tokens of x, BOS included. */
   readonly promptTokens: number;
+}
+
+/** A pair as tokens, before any cut. */
+export interface FullPair extends FullPrompt {
+  readonly row: PreferenceRow;
+  readonly chosen: readonly number[];
+  readonly rejected: readonly number[];
 }
 
 export function prepareEncoding(
@@ -159,39 +193,51 @@ export function prepareEncoding(
 }
 
 export function encodeInFull(row: PreferenceRow, { tokenizer }: Encoding): FullPair {
-  const prompt = encodePrompt(tokenizer, row.prompt, row);
+  const full = encodePromptInFull(row, row.prompt, tokenizer);
+  const answer = (field: 'chosen' | 'rejected'): number[] =>
+    encodeAnswer(row.prompt, full.prompt, row[field], tokenizer, { file: row.file, row: row.row, field });
+  return { ...full, row, chosen: answer('chosen'), rejected: answer('rejected') };
+}
+
+/** @throws DataError for a prompt without tokens; as `renderChat` */
+export function encodePromptInFull(
+  row: FullPrompt['row'],
+  content: PromptContent,
+  tokenizer: Tokenizer,
+): FullPrompt {
+  const prompt = encodePrompt(tokenizer, content, row);
   if (prompt.ids.length === 0) {
     throw new DataError('The prompt has no tokens.', { file: row.file, row: row.row, field: 'prompt' });
   }
-  return {
-    row,
-    prompt,
-    chosen: encodeResponse(row, 'chosen', prompt, tokenizer),
-    rejected: encodeResponse(row, 'rejected', prompt, tokenizer),
-    promptTokens: prompt.bos.length + prompt.ids.length,
-  };
+  return { row, prompt, promptTokens: prompt.bos.length + prompt.ids.length };
 }
 
-function encodeResponse(
-  row: PreferenceRow,
-  field: 'chosen' | 'rejected',
+/** Tokens of a whole answer, what ends it included. @throws DataError as `chatCompletion` */
+export function encodeAnswer(
+  content: PromptContent,
   prompt: EncodedPrompt,
+  answer: Answer,
   tokenizer: Tokenizer,
+  place: { readonly file: string; readonly row: number; readonly field: string },
 ): number[] {
-  const { file, row: number } = row;
-  if (row.prompt.kind === 'chat') {
-    const { messages } = row.prompt;
-    const place = { file, row: number, field };
-    const text = chatCompletion(tokenizer, messages, prompt.text, row[field], place);
+  if (content.kind === 'chat') {
+    const text = chatCompletion(tokenizer, content, prompt.text, answer, place);
     return encodeContinuation(tokenizer, prompt.ids, text);
   }
-  const text = withoutEos(row[field], tokenizer);
+  const text = withoutEos(textOf(answer), tokenizer);
   return [...encodeContinuation(tokenizer, prompt.ids, text), tokenizer.eosTokenId];
 }
 
-/** What the policy does with the prompt of a pair. */
+/** Whether the policy leaves a row out. @throws DataError where it refuses the row */
+export function isLeftOut(full: FullPrompt, policy: TokenPolicy): boolean {
+  const fate = promptFate(full, policy);
+  if (fate === 'refuse') throw longPromptError(full, policy);
+  return fate === 'drop';
+}
+
+/** What the policy does with a prompt. */
 export function promptFate(
-  { promptTokens }: FullPair,
+  { promptTokens }: FullPrompt,
   { maxPromptTokens, longPrompt }: TokenPolicy,
 ): 'fits' | 'cut' | 'drop' | 'refuse' {
   if (promptTokens <= maxPromptTokens) return 'fits';
@@ -201,15 +247,9 @@ export function promptFate(
 
 /** Applies the policy to a pair whose prompt fits or is to be cut. */
 export function fitToPolicy(full: FullPair, encoding: Encoding): EncodedPair {
-  const { policy } = encoding;
-  const { bos, ids } = full.prompt;
-  const removed = Math.max(0, full.promptTokens - policy.maxPromptTokens);
-  const keep = policy.longPrompt === 'keep-start' ? 'start' : 'end';
-  const kept = cutPrompt(ids, removed, keep);
-  const responseLimit = policy.maxTokens - (full.promptTokens - removed);
+  const { prompt, removed, keep, responseLimit } = fitPrompt(full, encoding.policy);
   const chosen = cutResponse(full.chosen, responseLimit);
   const rejected = cutResponse(full.rejected, responseLimit);
-  const prompt = Int32Array.from([...bos, ...kept]);
   return {
     file: full.row.file,
     row: full.row.row,
@@ -223,6 +263,22 @@ export function fitToPolicy(full: FullPair, encoding: Encoding): EncodedPair {
       rejectedTokens: full.rejected.length - rejected.length,
     },
   };
+}
+
+/** What the policy leaves of a prompt that fits or is to be cut, and how many tokens it leaves to the answer. */
+export function fitPrompt(
+  { prompt: { bos, ids }, promptTokens }: FullPrompt,
+  { maxTokens, maxPromptTokens, longPrompt }: TokenPolicy,
+): {
+  readonly prompt: Int32Array;
+  readonly removed: number;
+  readonly keep: KeptSide;
+  readonly responseLimit: number;
+} {
+  const removed = Math.max(0, promptTokens - maxPromptTokens);
+  const keep = longPrompt === 'keep-start' ? 'start' : 'end';
+  const prompt = Int32Array.from([...bos, ...cutPrompt(ids, removed, keep)]);
+  return { prompt, removed, keep, responseLimit: maxTokens - prompt.length };
 }
 
 /** @param plain what is left of x */
@@ -240,7 +296,7 @@ function augmentedPrompt(
   }
   const inserted = augmentationText(augmentation, placement);
   if (inserted === '' || row.prompt.kind === 'text') return plain;
-  const text = renderAugmentedChat(tokenizer, row.prompt.messages, promptText, inserted, row);
+  const text = renderAugmentedChat(tokenizer, row.prompt, promptText, inserted, row);
   const { ids } = encodeRendered(tokenizer, text.head + text.augmentation + text.tail);
   if (removed === 0) return Int32Array.from([...bos, ...ids]);
   const around = splitAroundAugmentation(tokenizer, ids, text);
@@ -257,7 +313,7 @@ const mixedBosError = ({ file, row }: PreferenceRow): DataError =>
   });
 
 /** Removes an EOS that already ends the text, and the white space a template writes behind it. */
-function withoutEos(text: string, { specialTokens }: Tokenizer): string {
+export function withoutEos(text: string, { specialTokens }: Tokenizer): string {
   const eos = specialTokens.eos_token!;
   const trimmed = text.trimEnd();
   return trimmed.endsWith(eos) ? trimmed.slice(0, -eos.length) : text;
@@ -268,30 +324,30 @@ const newReport = (file: string): EncodeReport => ({
   pairs: 0,
   dropped: 0,
   equalAfterCut: 0,
+  untrained: 0,
   pairsCut: 0,
   promptsCut: 0,
   chosenCut: 0,
   rejectedCut: 0,
+  endsCut: 0,
 });
 
-function countInto(report: EncodeReport, { cut }: EncodedPair): void {
+function countInto(report: EncodeReport, { cut }: EncodedExample): void {
   report.pairs++;
   if (cut.promptTokens > 0) report.promptsCut++;
-  if (cut.chosenTokens > 0) report.chosenCut++;
-  if (cut.rejectedTokens > 0) report.rejectedCut++;
-  if (cut.promptTokens + cut.chosenTokens + cut.rejectedTokens > 0) report.pairsCut++;
+  if ('endTokens' in cut) {
+    if (cut.endTokens > 0) report.endsCut++;
+  } else {
+    if (cut.chosenTokens > 0) report.chosenCut++;
+    if (cut.rejectedTokens > 0) report.rejectedCut++;
+  }
+  if (Object.values(cut).some(tokens => tokens > 0)) report.pairsCut++;
 }
-
-/** Whether the answers of a pair are the same tokens, and the method learns from their difference. */
-export const saysNothing = (
-  { chosen, rejected }: Pick<EncodedPair, 'chosen' | 'rejected'>,
-  { equalAnswers }: Pick<EncodeOptions, 'equalAnswers'>,
-): boolean => equalAnswers !== 'keep' && sameTokens(chosen, rejected);
 
 export const sameTokens = (a: Int32Array, b: Int32Array): boolean =>
   a.length === b.length && a.every((id, index) => id === b[index]);
 
-function longPromptError({ row, promptTokens }: FullPair, { maxPromptTokens }: TokenPolicy): DataError {
+function longPromptError({ row, promptTokens }: FullPrompt, { maxPromptTokens }: TokenPolicy): DataError {
   return new DataError(`The prompt has ${promptTokens} tokens; the limit is ${maxPromptTokens}.`, {
     file: row.file,
     row: row.row,
@@ -303,9 +359,15 @@ function longPromptError({ row, promptTokens }: FullPair, { maxPromptTokens }: T
 function emptyError(reports: readonly EncodeReport[]): DataError {
   const [first] = reports;
   if (first === undefined) return new DataError('There are no rows to encode.');
-  const sum = (key: 'dropped' | 'equalAfterCut'): number =>
+  const sum = (key: 'dropped' | 'equalAfterCut' | 'untrained'): number =>
     reports.reduce((total, report) => total + report[key], 0);
   const { file } = first;
+  if (sum('untrained') > 0) {
+    return new DataError(
+      `Nothing is left: ${sum('dropped')} prompts are too long, and ${sum('untrained')} conversations have no answer within tokens.maxTokens.`,
+      { file, hint: 'Raise tokens.maxTokens.' },
+    );
+  }
   if (sum('equalAfterCut') === 0) {
     return new DataError('No pair is left: every prompt is too long.', {
       file,

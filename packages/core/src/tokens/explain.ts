@@ -1,5 +1,5 @@
 /** What becomes of one row, as text and counts: for `sralign data preview`. */
-import type { PreferenceRow } from '../data/rows.js';
+import { type PreferenceRow, textOf } from '../data/rows.js';
 import { touches } from '../data/texts.js';
 import { endOfTurn } from './completion.js';
 import {
@@ -8,7 +8,7 @@ import {
   fitToPolicy,
   prepareEncoding,
   promptFate,
-  saysNothing,
+  sameTokens,
 } from './encode.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -93,8 +93,14 @@ export function explainPair(
   return {
     file: row.file,
     row: row.row,
-    fate: used ? (saysNothing(pair, options) ? 'equal' : 'used') : fate === 'drop' ? 'dropped' : 'refused',
-    ends: endRules(row, full.prompt.bos, tokenizer),
+    fate: used
+      ? sameTokens(pair.chosen, pair.rejected)
+        ? 'equal'
+        : 'used'
+      : fate === 'drop'
+        ? 'dropped'
+        : 'refused',
+    ends: endRules(row.prompt.kind, full.prompt.bos, tokenizer),
     prompt: explain(pair.prompt, promptCut),
     augmentedPrompt: augmented && { text: tokenizer.decode(augmented), tokens: augmented.length },
     chosen: explain(pair.chosen, responseCut(full.chosen, cut.chosenTokens)),
@@ -103,8 +109,8 @@ export function explainPair(
       row.prompt.kind === 'chat'
         ? null
         : {
-            chosen: join(row.prompt.text, row.chosen, pair.prompt, pair.chosen, tokenizer),
-            rejected: join(row.prompt.text, row.rejected, pair.prompt, pair.rejected, tokenizer),
+            chosen: join(row.prompt.text, textOf(row.chosen), pair.prompt, pair.chosen, tokenizer),
+            rejected: join(row.prompt.text, textOf(row.rejected), pair.prompt, pair.rejected, tokenizer),
           },
   };
 }
@@ -123,9 +129,9 @@ const join = (
   touching: touches(prompt, answer),
 });
 
-function endRules(row: PreferenceRow, bosIds: readonly number[], tokenizer: Tokenizer): EndRules {
+export function endRules(kind: 'text' | 'chat', bosIds: readonly number[], tokenizer: Tokenizer): EndRules {
   const bos = bosIds.length === 0 ? null : tokenizer.decode(bosIds);
-  if (row.prompt.kind === 'text')
+  if (kind === 'text')
     return { decidedBy: 'tokenizer', bos, end: tokenizer.specialTokens.eos_token!, endTokens: 1 };
   const end = endOfTurn(tokenizer);
   return { decidedBy: 'chat template', bos, end: end?.text ?? null, endTokens: end?.ids.length ?? 0 };

@@ -2,9 +2,17 @@
 
 import { isRefined } from '../config/method.js';
 import type { Config } from '../config/schema.js';
-import type { EqualAnswers, PreferenceRow } from '../data/rows.js';
+import type { EqualAnswers, Row } from '../data/rows.js';
 import { ConfigError, SralignError } from '../errors.js';
-import { type EncodedDataset, type EncodedPair, type EncodeOptions, encodePairs } from './encode.js';
+import {
+  type EncodedDataset,
+  type EncodedExample,
+  type EncodeOptions,
+  encodePairs,
+  tokensOf,
+} from './encode.js';
+import { encodeSequences } from './encode-sequence.js';
+import { isPair } from './examples.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** What limits the tokens of a model. */
@@ -29,18 +37,21 @@ export interface EncodedForRun {
  * @throws as `encodePairs`; ConfigError naming the row when a token or a length does not fit the model
  */
 export function encodeForRun(
-  rows: readonly PreferenceRow[],
+  rows: readonly Row[],
   purpose: 'training' | 'evaluation',
   config: Config,
   tokenizer: Tokenizer,
   limits: TokenLimits | null,
 ): EncodedForRun {
   const encode = (augmentation: EncodeOptions['augmentation']): EncodedDataset => {
-    const dataset = encodePairs(rows, tokenizer, {
-      policy: config.tokens,
-      augmentation,
-      equalAnswers: equalAnswersOf(config),
-    });
+    const dataset =
+      config.method === 'sft'
+        ? encodeSequences(rows, tokenizer, { policy: config.tokens, turns: config.sft.turns })
+        : encodePairs(
+            rows.filter(row => row.kind === 'pair'),
+            tokenizer,
+            { policy: config.tokens, augmentation },
+          );
     if (limits !== null) checkTokens(dataset, limits);
     return dataset;
   };
@@ -73,24 +84,25 @@ const concernsAugmentation = (error: unknown): error is SralignError =>
 function checkTokens(dataset: EncodedDataset, limits: TokenLimits): void {
   const { vocabularySize, maxPositions, modelFolder } = limits;
   const prefixTokens = dataset.sharedAugmentation.length;
-  for (const pair of dataset.pairs) {
-    const where = { file: pair.file, row: pair.row };
-    const largest = largestToken(pair, dataset.sharedAugmentation);
+  for (const example of dataset.pairs) {
+    const where = { file: example.file, row: example.row };
+    const largest = largestToken(example, dataset.sharedAugmentation);
     if (largest >= vocabularySize) {
       throw new ConfigError(
         `The tokenizer gives token ${largest}, but the model in ${modelFolder} has a vocabulary of ${vocabularySize}.`,
         { ...where, field: 'model.tokenizer', hint: 'Use the tokenizer that belongs to the model.' },
       );
     }
-    const answer = Math.max(pair.chosen.length, pair.rejected.length);
-    const plain = pair.prompt.length + answer;
+    const answer = isPair(example) ? Math.max(example.chosen.length, example.rejected.length) : 0;
+    const plain = isPair(example) ? example.prompt.length + answer : example.tokens.length;
     if (plain > maxPositions) {
       throw new ConfigError(
         `A sequence of ${plain} tokens does not fit the model's ${maxPositions} positions.`,
         { ...where, field: 'tokens.maxTokens', hint: 'Lower tokens.maxTokens.' },
       );
     }
-    const augmented = prefixTokens + pair.augmentedPrompt.length + answer;
+    if (!isPair(example)) continue;
+    const augmented = prefixTokens + example.augmentedPrompt.length + answer;
     if (augmented > maxPositions) {
       throw new ConfigError(
         `A sequence of ${augmented} tokens (with the quality prompt) does not fit the model's ${maxPositions} positions.`,
@@ -104,12 +116,9 @@ function checkTokens(dataset: EncodedDataset, limits: TokenLimits): void {
   }
 }
 
-function largestToken(
-  { prompt, augmentedPrompt, chosen, rejected }: EncodedPair,
-  sharedAugmentation: Int32Array,
-): number {
+function largestToken(example: EncodedExample, sharedAugmentation: Int32Array): number {
   let largest = 0;
-  for (const ids of [prompt, augmentedPrompt, chosen, rejected, sharedAugmentation])
+  for (const ids of [...tokensOf(example), sharedAugmentation])
     for (const id of ids) largest = Math.max(largest, id);
   return largest;
 }

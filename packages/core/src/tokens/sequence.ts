@@ -30,7 +30,7 @@ export function encodePrompt(
     const { ids } = splitBos(tokenizer.encode(prompt.text), bosTokenId);
     return { text: prompt.text, bos: bosTokenId === null ? [] : [bosTokenId], ids };
   }
-  const text = renderChat(tokenizer, prompt.messages, true, where);
+  const text = renderChat(tokenizer, prompt.messages, true, where, prompt.tools);
   return { text, ...encodeRendered(tokenizer, text) };
 }
 
@@ -58,7 +58,7 @@ function splitBos(ids: readonly number[], bos: number | null): Omit<EncodedPromp
 }
 
 /** The id of BOS, whether or not the tokenizer adds it itself. */
-function bosOf({ specialTokens, addedTokens, bosTokenId }: Tokenizer): number | null {
+export function bosOf({ specialTokens, addedTokens, bosTokenId }: Tokenizer): number | null {
   if (bosTokenId !== null) return bosTokenId;
   const named = [...addedTokens].find(([, text]) => text === specialTokens.bos_token);
   return named?.[0] ?? null;

@@ -8,7 +8,8 @@ import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { readJsonFile } from '../hf/folder.js';
-import type { EncodedDataset, EncodedPair } from '../tokens/encode.js';
+import { type EncodedDataset, type EncodedExample, tokensOf } from '../tokens/encode.js';
+import { isPair } from '../tokens/examples.js';
 
 export const INPUTS_FILE = 'inputs.json';
 
@@ -37,19 +38,18 @@ export type RunInputs = z.output<typeof schema>;
 
 const PAIR_BYTES = 8;
 
-/** The digest of every token of every pair, in their order. */
+/** The digest of every token of every example, and of which of them are trained on, in their order. */
 export function digestData({ pairs, sharedAugmentation }: EncodedDataset): DataDigest {
   const digests = Buffer.alloc(pairs.length * PAIR_BYTES);
-  for (const [i, pair] of pairs.entries()) digestPair(pair).copy(digests, i * PAIR_BYTES, 0, PAIR_BYTES);
+  for (const [i, pair] of pairs.entries()) digestExample(pair).copy(digests, i * PAIR_BYTES, 0, PAIR_BYTES);
   const sha256 = createHash('sha256').update(sharedAugmentation).update(digests).digest('hex');
   return { sha256, pairs: pairs.length, pairDigests: digests.toString('base64') };
 }
 
-function digestPair({ prompt, augmentedPrompt, chosen, rejected }: EncodedPair): Buffer {
+function digestExample(example: EncodedExample): Buffer {
   const hash = createHash('sha256');
-  for (const ids of [prompt, augmentedPrompt, chosen, rejected]) {
-    hash.update(Int32Array.of(ids.length)).update(ids);
-  }
+  for (const ids of tokensOf(example)) hash.update(Int32Array.of(ids.length)).update(ids);
+  if (!isPair(example)) hash.update(example.trained);
   return hash.digest();
 }
 

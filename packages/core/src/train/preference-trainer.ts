@@ -8,9 +8,9 @@
 import { Scope, Tensor } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
 import { balancedRounds } from '../batch/balance.js';
-import { type Answers, type PairTokens, packedTokens, packPairs } from '../batch/pack.js';
+import { packExamples, packedTokens } from '../batch/pack.js';
 import { isRefined } from '../config/method.js';
-import { RunError } from '../errors.js';
+import { DataError, RunError } from '../errors.js';
 import { KEPT_LOGITS_BYTES, preferenceGradient } from '../loss/gradient.js';
 import {
   emptyPreferenceTensors,
@@ -19,7 +19,7 @@ import {
   type PreferenceTensors,
   preferenceLoss,
 } from '../loss/preference.js';
-import { batchHidden, pairLogps, predictPairs } from '../loss/score.js';
+import { batchHidden, pairLogps, predictExamples } from '../loss/score.js';
 import { emptyPredictions, type Predictions } from '../loss/token-statistics.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { clipFactor, gradientNorm } from '../optim/clip.js';
@@ -27,13 +27,14 @@ import { Optimizer, type OptimizerOptions } from '../optim/optimizer.js';
 import { measureMatmulFlops, stepFlops } from '../plan/flops.js';
 import { reportProgress } from '../progress.js';
 import type { AnswerLogps } from '../reference/cache.js';
+import { type ExampleTokens, isPair, scoredTokens } from '../tokens/examples.js';
 import { meansOf, PairMetrics, type PairSums, pairValues } from './pair-metrics.js';
 import { Phases } from './phases.js';
 import { letOthersRun } from './yield.js';
 
-/** A pair with what the reference says of it. */
+/** A pair with what the reference says of it, or an example of SFT. */
 export interface TrainingPair {
-  readonly tokens: PairTokens;
+  readonly tokens: ExampleTokens;
   /** log pi_ref(y | x); null for SFT. */
   readonly reference: AnswerLogps | null;
   /** log pi_ref(y | p (+) x); null where the augmented view is not used. */
@@ -72,7 +73,6 @@ interface GroupMetrics {
 
 export class PreferenceTrainer {
   readonly optimizer: Optimizer;
-  private readonly answers: Answers;
   private readonly matmulFlops: number;
 
   /** @param sharedAugmentation p, in front of every augmented prompt (EncodedDataset.sharedAugmentation) */
@@ -82,7 +82,6 @@ export class PreferenceTrainer {
     readonly options: PreferenceTrainerOptions,
   ) {
     this.optimizer = new Optimizer(model.units.flats, options.optimizer);
-    this.answers = options.method === 'sft' ? 'chosen' : 'both';
     this.matmulFlops = measureMatmulFlops(model.computeType);
   }
 
@@ -200,7 +199,7 @@ export class PreferenceTrainer {
     const given = this.given(pairs, augmented);
     const tensors = emptyPreferenceTensors(this.options.method, pairs.length);
     const tokens = pairs.map(pair => pair.tokens);
-    const { logps: policy, predictions } = predictPairs(this.model, tokens, this.answers);
+    const { logps: policy, predictions } = predictExamples(this.model, tokens);
     const output = { ...tensors, policy };
     preferenceLoss(this.options, output, given, 1);
     const values = pairValues(output, given, predictions);
@@ -214,11 +213,7 @@ export class PreferenceTrainer {
     const given = isRefined(options.method)
       ? phases.run('augmented', () => this.given(pairs, true))
       : this.given(pairs, false);
-    const batch = packPairs(
-      pairs.map(pair => pair.tokens),
-      'plain',
-      this.answers,
-    );
+    const batch = packExamples(pairs.map(pair => pair.tokens));
     using graph = new Graph(options.activationCheckpointing ? 'checkpointing' : 'recording');
     const hidden = phases.run('forward', () => batchHidden(model, graph, batch));
     const predictions = emptyPredictions(batch);
@@ -280,39 +275,40 @@ export class PreferenceTrainer {
   /** Microbatches of every rank. */
   private rounds(pairs: readonly TrainingPair[], mostPairs: number): TrainingPair[][][] {
     const { worldSize } = this.model.units.communicator;
-    return balancedRounds(pairs, worldSize, mostPairs, ({ tokens }) =>
-      packedTokens(tokens, 'plain', this.answers),
-    );
+    return balancedRounds(pairs, worldSize, mostPairs, ({ tokens }) => packedTokens(tokens, 'plain'));
   }
 
-  /** The tensors belong to the current scope. @param augmented measure the augmented view too */
+  /**
+   * The tensors belong to the current scope.
+   *
+   * @param augmented measure the augmented view too
+   * @throws DataError for an example that is not of the kind that the method trains on
+   */
   private given(pairs: readonly TrainingPair[], augmented: boolean): PreferenceGiven {
-    const tokens = pairs.map(pair => pair.tokens);
-    if (this.answers === 'chosen') {
-      return {
-        responseTokens: Tensor.from(
-          Int32Array.from(tokens, ({ chosen }) => chosen.length),
-          [pairs.length, 1],
-        ),
-        reference: null,
-        augmentedPolicy: null,
-        augmentedReference: null,
-      };
+    const sft = this.options.method === 'sft';
+    const other = pairs.find(({ tokens }) => isPair(tokens) === sft);
+    if (other !== undefined) {
+      throw new DataError(`${other.source} is no example of the method ${this.options.method}.`, {
+        hint: 'Encode for sft with encodeSequences, for the other methods with encodePairs.',
+      });
     }
-    const lengths = tokens.flatMap(({ chosen, rejected }) => [chosen.length, rejected.length]);
+    const lengths = Int32Array.from(pairs.flatMap(pair => scoredTokens(pair.tokens)));
+    const responseTokens = Tensor.from(lengths, [pairs.length, lengths.length / pairs.length]);
+    if (sft) {
+      return { responseTokens, reference: null, augmentedPolicy: null, augmentedReference: null };
+    }
+    const tokens = pairs.map(pair => pair.tokens).filter(isPair);
     return {
-      responseTokens: Tensor.from(Int32Array.from(lengths), [pairs.length, 2]),
+      responseTokens,
       reference: logpsTensor(pairs.map(pair => pair.reference!)),
-      augmentedPolicy: augmented
-        ? pairLogps(this.model, tokens, 'augmented', 'both', this.sharedAugmentation)
-        : null,
+      augmentedPolicy: augmented ? pairLogps(this.model, tokens, 'augmented', this.sharedAugmentation) : null,
       augmentedReference: augmented ? logpsTensor(pairs.map(pair => pair.augmentedReference!)) : null,
     };
   }
 
-  /** Tokens of x, y+ and y- that the forward pass with gradient computes; shared ones count once. */
+  /** Tokens that the forward pass with gradient computes; shared ones count once. */
   private trainedTokens(pairs: readonly TrainingPair[]): number {
-    return pairs.reduce((sum, { tokens }) => sum + packedTokens(tokens, 'plain', this.answers), 0);
+    return pairs.reduce((sum, { tokens }) => sum + packedTokens(tokens, 'plain'), 0);
   }
 
   private flops(pairs: readonly TrainingPair[]): number {
@@ -320,10 +316,10 @@ export class PreferenceTrainer {
     return stepFlops(this.model, tokens, this.options.method, this.sharedAugmentation.length);
   }
 
-  /** What the mean loss divides by: pairs, or response tokens (SFT with `sftReduction: token`). */
+  /** What the mean loss divides by: examples, or trained tokens (SFT with `sftReduction: token`). */
   private lossTerms(pairs: readonly TrainingPair[]): number {
     const byToken = this.options.method === 'sft' && this.options.sftReduction === 'token';
-    return byToken ? pairs.reduce((sum, pair) => sum + pair.tokens.chosen.length, 0) : pairs.length;
+    return byToken ? pairs.reduce((sum, pair) => sum + scoredTokens(pair.tokens)[0]!, 0) : pairs.length;
   }
 }
 

@@ -6,7 +6,7 @@ import type { Config } from '../config/schema.js';
 import { readRows } from '../data/read.js';
 import { limitsOf, readingOf } from '../data/reading.js';
 import { dataReports } from '../data/report.js';
-import type { DataReport } from '../data/rows.js';
+import { type DataReport, kindOf } from '../data/rows.js';
 import type { WeightedPairs } from '../data/sampler.js';
 import { type DataSource, weightedPairs } from '../data/source.js';
 import { ConfigError, DataError } from '../errors.js';
@@ -18,7 +18,8 @@ import { loadModel, readModelSpec } from '../model/load.js';
 import type { ModelSpec } from '../model/spec.js';
 import { ReferenceCache } from '../reference/cache.js';
 import { endOfTurnNotice } from '../tokens/completion.js';
-import { type EncodedDataset, type EncodedPair, sameTokens } from '../tokens/encode.js';
+import { type EncodedDataset, type EncodedExample, sameTokens } from '../tokens/encode.js';
+import { isPair } from '../tokens/examples.js';
 import { encodeForRun } from '../tokens/run-data.js';
 import { withChatTemplate } from '../tokens/saved-template.js';
 import { textNotices } from '../tokens/text-notices.js';
@@ -83,7 +84,7 @@ export async function prepareSources(
     const { dataset, notice } = encodeForRun(read.rows, purpose, config, tokenizer, limits);
     reports.push(...dataReports(purpose, read.reports, dataset.reports));
     if (notice !== null) notices.push(notice);
-    const ofTurn = read.rows.some(({ prompt }) => prompt.kind === 'chat') ? endOfTurnNotice(tokenizer) : null;
+    const ofTurn = read.rows.some(row => kindOf(row) === 'chat') ? endOfTurnNotice(tokenizer) : null;
     if (ofTurn !== null && !notices.includes(ofTurn)) notices.push(ofTurn);
     warnings.push(...rowWarnings(read.rows, purpose, config.method));
     return dataset;
@@ -103,7 +104,7 @@ export async function prepareSources(
     const datasets = evaluation === null ? [train] : [train, evaluation];
     await checkReference(referenceFolder, tokenizer, datasets);
   }
-  warnings.push(...sharedPairsWarnings(train.pairs, evaluation?.pairs ?? [], config.method));
+  warnings.push(...sharedPairsWarnings(train.pairs, evaluation?.pairs ?? []));
   const ofTraining = reports.filter(({ purpose }) => purpose === 'training');
   const companions = withChatTemplate(await readCompanions(modelFolder, tokenizerFolder), tokenizer, {
     chosen: chatTemplate !== null,
@@ -222,7 +223,7 @@ export async function attachReference(
   try {
     const result: TrainingPair[][] = [];
     for (const { dataset, indices = [...dataset.pairs.keys()] } of datasets) {
-      const pairs = indices.map(index => dataset.pairs[index]!);
+      const pairs = indices.map(index => dataset.pairs[index]!).filter(isPair);
       const logpsOf = async (view: 'plain' | 'augmented') => {
         const request = { pairs, view, sharedAugmentation: dataset.sharedAugmentation };
         const totalPairs = pairs.length;
@@ -257,6 +258,6 @@ export async function attachReference(
   }
 }
 
-function trainingPair(tokens: EncodedPair): TrainingPair {
+function trainingPair(tokens: EncodedExample): TrainingPair {
   return { tokens, reference: null, augmentedReference: null, source: `${tokens.file}:${tokens.row}` };
 }

@@ -1,7 +1,8 @@
 /** Whether a reference model can score the pairs of a run: the same tokens must be the same words to both models. */
 import { ConfigError, ModelError } from '../errors.js';
 import { readModelSpec } from '../model/load.js';
-import type { EncodedDataset } from '../tokens/encode.js';
+import { type EncodedDataset, tokensOf } from '../tokens/encode.js';
+import { isPair } from '../tokens/examples.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 
 /**
@@ -43,8 +44,9 @@ function checkDataset(
   maxPositions: number,
   used: Set<number>,
 ): void {
-  for (const { file, row, prompt, augmentedPrompt, chosen, rejected } of pairs) {
-    for (const ids of [sharedAugmentation, prompt, augmentedPrompt, chosen, rejected]) {
+  for (const pair of pairs.filter(isPair)) {
+    const { file, row, prompt, augmentedPrompt, chosen, rejected } = pair;
+    for (const ids of [sharedAugmentation, ...tokensOf(pair)]) {
       for (const id of ids) {
         used.add(id);
         if (id < vocabularySize) continue;

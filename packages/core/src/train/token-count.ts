@@ -1,23 +1,23 @@
 /** How many tokens a run has trained on, as TRL counts them: of every completion, each with its prompt (`num_tokens`). */
 
-import type { Method } from '../config/method.js';
 import type { Sampler } from '../data/sampler.js';
+import { isPair } from '../tokens/examples.js';
 import type { TrainingPair } from './preference-trainer.js';
 
-/** Tokens of the completions of a pair that a method trains on, each with its prompt. */
-export function trainedTokens(
-  { tokens: { prompt, chosen, rejected } }: TrainingPair,
-  method: Method,
-): number {
-  const ofChosen = prompt.length + chosen.length;
-  return method === 'sft' ? ofChosen : ofChosen + prompt.length + rejected.length;
+/** Tokens of the completions of an example, each with its prompt; of SFT all tokens of the sequence. */
+export function trainedTokens({ tokens }: TrainingPair): number {
+  if (!isPair(tokens)) return tokens.tokens.length;
+  return 2 * tokens.prompt.length + tokens.chosen.length + tokens.rejected.length;
 }
 
 /** Of all pairs that a sampler has given. */
-export function tokensBefore(
-  { sampler, trainPairs }: { readonly sampler: Sampler; readonly trainPairs: readonly TrainingPair[] },
-  method: Method,
-): number {
+export function tokensBefore({
+  sampler,
+  trainPairs,
+}: {
+  readonly sampler: Sampler;
+  readonly trainPairs: readonly TrainingPair[];
+}): number {
   const visits = sampler.visits();
-  return trainPairs.reduce((sum, pair, index) => sum + visits[index]! * trainedTokens(pair, method), 0);
+  return trainPairs.reduce((sum, pair, index) => sum + visits[index]! * trainedTokens(pair), 0);
 }

@@ -145,7 +145,7 @@ class Run {
     this.step = run.step;
     this.lastCheckpointStep = run.step === 0 ? null : run.step;
     this.position = run.sampler.state;
-    this.tokensSeen = tokensBefore(run, config.method);
+    this.tokensSeen = tokensBefore(run);
     this.metrics = run.log?.last ?? {};
     this.saveTimer = new SaveTimer(config.checkpoint.everyMinutes, run.communicator);
     this.lossWatch = new LossWatch(config, run.step, run.totalSteps);
@@ -207,7 +207,7 @@ class Run {
     this.run.trace?.collect();
     this.step++;
     this.position = this.run.sampler.state;
-    for (const pair of pairs) this.tokensSeen += trainedTokens(pair, this.config.method);
+    for (const pair of pairs) this.tokensSeen += trainedTokens(pair);
     metrics.num_tokens = this.tokensSeen;
     this.metrics = metrics;
     this.stepPairs = pairs.length;

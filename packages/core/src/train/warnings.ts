@@ -4,9 +4,11 @@ import { isRefined, type Method } from '../config/method.js';
 import type { Config } from '../config/schema.js';
 import { unusedSettings } from '../config/unused.js';
 import { percent } from '../data/report.js';
-import type { DataReport, PreferenceRow } from '../data/rows.js';
+import { rowTexts } from '../data/row-texts.js';
+import type { DataReport, Row } from '../data/rows.js';
 import { scheduleFactor } from '../optim/schedule.js';
-import type { EncodedPair } from '../tokens/encode.js';
+import type { EncodedExample } from '../tokens/encode.js';
+import { isPair } from '../tokens/examples.js';
 
 /** Settings without effect, and a warm-up that the run does not live to see the end of. */
 export function configWarnings(config: Config, totalSteps: number): string[] {
@@ -29,22 +31,22 @@ export function configWarnings(config: Config, totalSteps: number): string[] {
 const REPEATED_SHARE = 0.1;
 
 /** Answers that are empty, or begin with the prompt, in each file. */
-export function rowWarnings(
-  rows: readonly PreferenceRow[],
-  purpose: DataReport['purpose'],
-  method: Method,
-): string[] {
+export function rowWarnings(rows: readonly Row[], purpose: DataReport['purpose'], method: Method): string[] {
   const fields = method === 'sft' ? (['chosen'] as const) : (['chosen', 'rejected'] as const);
   return [...byFile(rows)].flatMap(([file, ofFile]) => {
-    const countWhere = (matches: (row: PreferenceRow, answer: string) => boolean) =>
-      fields.map(field => ({ field, count: ofFile.filter(row => matches(row, row[field])).length }));
+    const texts = ofFile.map(rowTexts);
+    const countWhere = (matches: (answer: string, question: string) => boolean) =>
+      fields.map(field => ({
+        field,
+        count: texts.filter(row => row[field].some(answer => matches(answer, row.question))).length,
+      }));
     const describe = (counts: readonly { field: string; count: number }[]): string =>
       counts
         .filter(({ count }) => count > 0)
-        .map(({ field, count }) => `${count} ${field}`)
+        .map(({ field, count }) => (method === 'sft' ? `${count}` : `${count} ${field}`))
         .join(', ');
     const warnings: string[] = [];
-    const empty = countWhere((_, answer) => answer.trim() === '');
+    const empty = countWhere(answer => answer.trim() === '');
     if (empty.some(({ count }) => count > 0)) {
       warnings.push(
         `${file}: of ${ofFile.length} ${purpose} records, answers without any text: ${describe(empty)}. ` +
@@ -62,11 +64,8 @@ export function rowWarnings(
   });
 }
 
-function repeatsPrompt({ prompt }: PreferenceRow, answer: string): boolean {
-  const last = prompt.kind === 'chat' ? prompt.messages.at(-1)?.content : prompt.text;
-  const text = last?.trim() ?? '';
-  return text !== '' && answer.trimStart().startsWith(text);
-}
+const repeatsPrompt = (answer: string, question: string): boolean =>
+  question !== '' && answer.trimStart().startsWith(question);
 
 function byFile<Item extends { readonly file: string }>(items: readonly Item[]): Map<string, Item[]> {
   const groups = new Map<string, Item[]>();
@@ -83,16 +82,13 @@ const SHARED_SHARE = 0.01;
 
 /** Evaluation files whose pairs, as the model sees them, are training pairs too: the same file, a copy, or a part. */
 export function sharedPairsWarnings(
-  train: readonly EncodedPair[],
-  evaluation: readonly EncodedPair[],
-  method: Method,
+  train: readonly EncodedExample[],
+  evaluation: readonly EncodedExample[],
 ): string[] {
   if (evaluation.length === 0) return [];
-  const sources = new Map(train.map(pair => [digestOf(pair, method), pair.file]));
+  const sources = new Map(train.map(pair => [digestOf(pair), pair.file]));
   return [...byFile(evaluation)].flatMap(([file, pairs]) => {
-    const origins = pairs
-      .map(pair => sources.get(digestOf(pair, method)))
-      .filter(origin => origin !== undefined);
+    const origins = pairs.map(pair => sources.get(digestOf(pair))).filter(origin => origin !== undefined);
     if (origins.length <= SHARED_SHARE * pairs.length) return [];
     return [
       `${file}: ${origins.length} of the ${pairs.length} evaluation pairs are training pairs as well ` +
@@ -101,12 +97,13 @@ export function sharedPairsWarnings(
   });
 }
 
-/** Of what the method reads of a pair. */
-function digestOf({ prompt, chosen, rejected }: EncodedPair, method: Method): string {
+/** Of what a method reads of an example. */
+function digestOf(example: EncodedExample): string {
   const hash = createHash('sha256');
-  for (const ids of method === 'sft' ? [prompt, chosen] : [prompt, chosen, rejected]) {
-    hash.update(Int32Array.of(ids.length)).update(ids);
-  }
+  const parts = isPair(example)
+    ? [example.prompt, example.chosen, example.rejected]
+    : [example.tokens, example.trained];
+  for (const part of parts) hash.update(Int32Array.of(part.length)).update(part);
   return hash.digest('base64');
 }
 

@@ -3,7 +3,7 @@ import type { View } from '../batch/pack.js';
 import { scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { AnswerLogps } from '../reference/cache.js';
-import type { EncodedDataset } from '../tokens/encode.js';
+import type { EncodedDataset, EncodedPair } from '../tokens/encode.js';
 import type { TrainingPair } from './preference-trainer.js';
 
 /** Pairs scored at once: bounds the memory of the forward pass. */
@@ -14,7 +14,7 @@ const BATCH_PAIRS = 16;
  *
  * @param reference the model that is trained, before its first step, or another one
  */
-export function withReference(reference: CausalLM, dataset: EncodedDataset): TrainingPair[] {
+export function withReference(reference: CausalLM, dataset: EncodedDataset<EncodedPair>): TrainingPair[] {
   const plain = scoreAll(reference, dataset, 'plain');
   const augmented = scoreAll(reference, dataset, 'augmented');
   return dataset.pairs.map((tokens, i) => ({
@@ -25,11 +25,15 @@ export function withReference(reference: CausalLM, dataset: EncodedDataset): Tra
   }));
 }
 
-function scoreAll(model: CausalLM, { pairs, sharedAugmentation }: EncodedDataset, view: View): AnswerLogps[] {
+function scoreAll(
+  model: CausalLM,
+  { pairs, sharedAugmentation }: EncodedDataset<EncodedPair>,
+  view: View,
+): AnswerLogps[] {
   const scores: AnswerLogps[] = [];
   for (let start = 0; start < pairs.length; start += BATCH_PAIRS) {
     const batch = pairs.slice(start, start + BATCH_PAIRS);
-    const logps = scorePairs(model, batch, view, 'both', sharedAugmentation);
+    const logps = scorePairs(model, batch, view, sharedAugmentation);
     for (let i = 0; i < batch.length; i++)
       scores.push({ chosen: logps[2 * i]!, rejected: logps[2 * i + 1]! });
   }

@@ -11,7 +11,7 @@
 import { join } from 'node:path';
 import { Scope, Tensor } from '@sralign/native';
 import { Graph } from '../autograd/graph.js';
-import { type PairTokens, packPairs } from '../batch/pack.js';
+import { packExamples } from '../batch/pack.js';
 import { isRefined } from '../config/method.js';
 import { ModelError } from '../errors.js';
 import { readSafetensorsHeader, type TensorEntry } from '../hf/safetensors.js';
@@ -24,6 +24,7 @@ import { sequenceLogits } from '../model/logits.js';
 import { gradientNorm } from '../optim/clip.js';
 import { fillTensor } from '../shard/fill.js';
 import { savedTensor } from '../shard/saved-tensors.js';
+import { type PairTokens, promptAndAnswer } from '../tokens/examples.js';
 import { PreferenceTrainer, type TrainingPair } from '../train/preference-trainer.js';
 import { type LogpGroups, readCase, type VerificationCase } from './case.js';
 import {
@@ -136,8 +137,8 @@ class Verification {
 
   private logps(name: string, model: CausalLM, expected: LogpGroups): QuantityReport[] {
     const { logps } = this.tolerances;
-    const plain = scorePairs(model, this.pairs, 'plain', 'both', this.augmentation);
-    const augmented = scorePairs(model, this.pairs, 'augmented', 'both', this.augmentation);
+    const plain = scorePairs(model, this.pairs, 'plain', this.augmentation);
+    const augmented = scorePairs(model, this.pairs, 'augmented', this.augmentation);
     return [
       compareValues(`${name} logps, chosen`, column(plain, 0), expected.chosen, logps),
       compareValues(`${name} logps, rejected`, column(plain, 1), expected.rejected, logps),
@@ -165,15 +166,15 @@ class Verification {
     {
       using _scope = new Scope();
       const graph = new Graph('recording');
-      const batch = packPairs(this.pairs, 'plain', sft ? 'chosen' : 'both');
+      const batch = packExamples(
+        sft ? this.pairs.map(({ prompt, chosen }) => promptAndAnswer(prompt, chosen)) : this.pairs,
+      );
       const refined = isRefined(options.method);
       const { reference } = this.expected;
       const given = {
         responseTokens: Tensor.from(batch.responseTokens, [pairs.length, sft ? 1 : 2]),
         reference: sft ? null : groupTensor(reference, 'chosen', 'rejected'),
-        augmentedPolicy: refined
-          ? pairLogps(model, this.pairs, 'augmented', 'both', this.augmentation)
-          : null,
+        augmentedPolicy: refined ? pairLogps(model, this.pairs, 'augmented', this.augmentation) : null,
         augmentedReference: refined ? groupTensor(reference, 'augChosen', 'augRejected') : null,
       };
       const hidden = batchHidden(model, graph, batch);

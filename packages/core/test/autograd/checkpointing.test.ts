@@ -1,14 +1,14 @@
 import { currentDevice, memory, resetPeakMemory, Scope, Tensor } from '@sralign/native';
 import { describe, expect, it } from 'vitest';
 import { Graph, type GraphMode } from '../../src/autograd/graph.js';
-import { packPairs } from '../../src/batch/pack.js';
+import { packExamples } from '../../src/batch/pack.js';
 import { preferenceGradient } from '../../src/loss/gradient.js';
 import { batchHidden } from '../../src/loss/score.js';
 import type { CausalLM } from '../../src/model/causal-lm.js';
 import { createModel } from '../../src/model/load.js';
 import { randomValues } from '../../src/model/parameters.js';
 import { parseModelSpec } from '../../src/model/spec.js';
-import { fixedPairs, tinyConfigs, tinyModel } from '../support.js';
+import { examplesOf, fixedPairs, tinyConfigs, tinyModel } from '../support.js';
 
 const sft = {
   method: 'sft',
@@ -30,7 +30,7 @@ function accumulateGradient(
   const graph = new Graph(mode);
   {
     using _scope = new Scope();
-    const batch = packPairs(pairs, 'plain', 'chosen');
+    const batch = packExamples(examplesOf('sft', pairs));
     const hidden = batchHidden(model, graph, batch);
     const given = {
       responseTokens: Tensor.from(

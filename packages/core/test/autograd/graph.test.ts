@@ -68,7 +68,7 @@ describe('the values of a block', () => {
     const model = await tinyModel(name);
     const { layers, hiddenSize, feedForwardSize, heads } = model.spec;
     using _scope = new Scope();
-    const batch = packPairs(fixedPairs(64), 'plain', 'both');
+    const batch = packPairs(fixedPairs(64), 'plain');
     const before = memory().liveBytes;
     batchHidden(model, new Graph('recording'), batch);
     const norm = hiddenSize + 2;

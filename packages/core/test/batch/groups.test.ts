@@ -1,17 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { pairGroups } from '../../src/batch/groups.js';
-import { packPairs } from '../../src/batch/pack.js';
-import { pairArbitrary } from '../support.js';
+import { packExamples, packPairs } from '../../src/batch/pack.js';
+import { examplesOf, pairArbitrary } from '../support.js';
 
 const batches = fc.array(pairArbitrary(), { minLength: 1, maxLength: 8 });
 
 describe('pairGroups', () => {
-  it.each(['both', 'chosen'] as const)('covers the batch in order, %s answers', answers => {
+  it.each(['dpo', 'sft'] as const)('covers the batch of %s in order', method => {
     fc.assert(
       fc.property(batches, fc.integer({ min: 1, max: 60 }), (pairs, mostRows) => {
-        const batch = packPairs(pairs, 'plain', answers);
-        const answersPerPair = answers === 'both' ? 2 : 1;
+        const batch = packExamples(examplesOf(method, pairs));
+        const answersPerPair = method === 'sft' ? 1 : 2;
         const groups = pairGroups(batch, answersPerPair, mostRows);
         expect(groups.flatMap(group => [...group.rows])).toEqual([...batch.rows]);
         expect(groups.flatMap(group => [...group.labels])).toEqual([...batch.labels]);
@@ -36,7 +36,7 @@ describe('pairGroups', () => {
   it('fills a group before it starts the next', () => {
     const answer = Int32Array.of(1, 2, 3);
     const pair = { prompt: answer, augmentedPrompt: answer, chosen: answer, rejected: answer };
-    const batch = packPairs([pair, pair, pair, pair, pair], 'plain', 'both');
+    const batch = packPairs([pair, pair, pair, pair, pair], 'plain');
     const sizes = (mostRows: number): number[] =>
       pairGroups(batch, 2, mostRows).map(group => group.endPair - group.firstPair);
     expect(sizes(10)).toEqual([2, 2, 1]); // five rows a pair

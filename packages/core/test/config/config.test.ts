@@ -184,7 +184,7 @@ describe('unknown keys', () => {
     [{ 'training.batch_pairs': 8 }, 'Did you mean "training.batchPairs"?'],
     [{ learningRate: 1e-6 }, 'Here it is "optimizer.learningRate".'],
     [{ trainning: {} }, 'Did you mean "training"?'],
-    [{ 'sft.zzzzzzzzzz': 1 }, 'Known keys here: reduction.'],
+    [{ 'sft.zzzzzzzzzz': 1 }, 'Known keys here: reduction, turns.'],
     [
       { 'training.per_device_train_batch_size': 8 },
       'Here "training.microbatchPairs" is what one device computes at once, and "training.batchPairs" what all',

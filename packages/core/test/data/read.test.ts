@@ -149,7 +149,10 @@ describe('conversational', () => {
   it.each([
     [{ prompt: 'Q', chosen: 'a', rejected: 'b' }, 'field "prompt": Expected a list of messages'],
     [{ prompt: [], chosen: 'a', rejected: 'b' }, 'field "prompt"'],
-    [{ prompt: [user('Q'), { role: 'tool', content: '' }], chosen: 'a', rejected: 'b' }, 'field "prompt[1]"'],
+    [
+      { prompt: [user('Q'), { role: 'pilot', content: '' }], chosen: 'a', rejected: 'b' },
+      'field "prompt[1]"',
+    ],
     [
       { prompt: [{ role: 'user' }], chosen: 'a', rejected: 'b' },
       'field "prompt[0]": Missing; expected a text as content',

@@ -81,6 +81,35 @@ const RECORDS: Readonly<Record<Format, readonly unknown[]>> = {
       preference: [0, 1, 2, 1, 1, 2],
     },
   ],
+  messages: [
+    { messages: chat('A'), tools: [{ type: 'function', function: { name: 'f' } }], label: true },
+    {
+      messages: [
+        turn('user', 'Q'),
+        { role: 'assistant', content: null, tool_calls: [{ function: { name: 'f', arguments: '{}' } }] },
+        { role: 'tool', content: [{ type: 'text', text: 'é' }], tool_call_id: '1' },
+        turn('assistant', 'A'),
+      ],
+      tools: '[{"type": "function"}]',
+    },
+    {
+      conversations: [
+        { from: 'human', value: 'Q' },
+        { from: 'function_call', value: '{"name": "f", "arguments": {}}' },
+        { from: 'observation', value: '3' },
+        { from: 'gpt', value: 'A' },
+      ],
+    },
+  ],
+  'prompt-completion': [
+    { prompt: 'Q', completion: ' A', label: false },
+    {
+      prompt: [turn('user', 'Q')],
+      completion: [turn('assistant', 'A'), turn('tool', 'T'), turn('assistant', 'B')],
+    },
+    { instruction: 'Q', input: 'I', output: 'A' },
+  ],
+  text: [{ text: 'Once 😀' }, { text: ' ' }],
   oasst: [
     {
       prompt: {
@@ -103,7 +132,7 @@ const readAs =
     writeFileSync(file, bytes);
     let last: unknown;
     for (const format of formats) {
-      await readPreferenceRows([file], format, { pairs: 'all' }).catch(error => {
+      await readPreferenceRows([file], format, { pairs: 'all', method: 'sft' }).catch(error => {
         last = error;
         if (error?.code !== 'ERR_DATA') throw error;
       });

@@ -17,7 +17,16 @@ function config(method: string, path: string): Config {
   });
 }
 
-const none = { dropped: 0, equalAfterCut: 0, pairsCut: 0, promptsCut: 0, chosenCut: 0, rejectedCut: 0 };
+const none = {
+  dropped: 0,
+  equalAfterCut: 0,
+  untrained: 0,
+  pairsCut: 0,
+  promptsCut: 0,
+  chosenCut: 0,
+  rejectedCut: 0,
+  endsCut: 0,
+};
 const read = {
   format: 'hh',
   by: ['chosen', 'rejected'],

@@ -2,10 +2,10 @@ import { Scope, Tensor } from '@sralign/native';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Variable } from '../../src/autograd/graph.js';
 import { Parameter } from '../../src/autograd/parameter.js';
-import { packPairs } from '../../src/batch/pack.js';
+import { packExamples } from '../../src/batch/pack.js';
 import type { Method } from '../../src/config/method.js';
 import { preferenceGradient } from '../../src/loss/gradient.js';
-import { fixedPairs } from '../support.js';
+import { examplesOf, fixedPairs } from '../support.js';
 
 let scope: Scope;
 beforeEach(() => {
@@ -22,7 +22,7 @@ const logps = (phase: number): Tensor => Tensor.from(waves(2 * PAIRS, phase), [P
 
 /** The gradient of twelve pairs when the logits of `rows` rows are kept at a time. */
 function gradient(method: Method, rows: number) {
-  const batch = packPairs(fixedPairs(PAIRS), 'plain', method === 'sft' ? 'chosen' : 'both');
+  const batch = packExamples(examplesOf(method, fixedPairs(PAIRS)));
   const tokens = batch.tokens.length;
   const hidden = new Variable(Tensor.from(waves(tokens * WIDTH, 1), [tokens, WIDTH]));
   const weight = Tensor.from(waves(VOCABULARY * WIDTH, 2), [VOCABULARY, WIDTH]);

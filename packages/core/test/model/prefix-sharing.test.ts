@@ -1,9 +1,9 @@
-import { memory, resetPeakMemory } from '@sralign/native';
+import { memory, resetPeakMemory, Scope } from '@sralign/native';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { PairTokens } from '../../src/batch/pack.js';
-import { scorePairs } from '../../src/loss/score.js';
+import { predictExamples, scorePairs } from '../../src/loss/score.js';
 import type { CausalLM } from '../../src/model/causal-lm.js';
+import { type PairTokens, promptAndAnswer } from '../../src/tokens/examples.js';
 import { fixedPairs, pairArbitrary, tinyConfigs, tinyModel } from '../support.js';
 
 const augmentation = Int32Array.of(90, 91, 92, 93, 94);
@@ -14,8 +14,8 @@ function oneAtATime(model: CausalLM, pairs: readonly PairTokens[], augmented: bo
   return pairs.flatMap(pair =>
     [pair.chosen, pair.rejected].map(answer => {
       const prompt = Int32Array.from([...prefix, ...pair.prompt]);
-      const alone = { prompt, augmentedPrompt: prompt, chosen: answer, rejected: answer };
-      return scorePairs(model, [alone], 'plain', 'chosen', new Int32Array(0))[0]!;
+      using _scope = new Scope();
+      return predictExamples(model, [promptAndAnswer(prompt, answer)]).logps.toFloat32Array()[0]!;
     }),
   );
 }
@@ -28,7 +28,7 @@ describe.each(Object.keys(tinyConfigs))('%s', name => {
         fc.array(pairArbitrary(), { minLength: 1, maxLength: 6 }),
         fc.boolean(),
         (pairs, augmented) => {
-          const packed = scorePairs(model, pairs, augmented ? 'augmented' : 'plain', 'both', augmentation);
+          const packed = scorePairs(model, pairs, augmented ? 'augmented' : 'plain', augmentation);
           for (const [i, expected] of oneAtATime(model, pairs, augmented).entries()) {
             expect(Math.abs(packed[i]! - expected)).toBeLessThan(1e-4 + 1e-5 * Math.abs(expected));
           }
@@ -43,8 +43,8 @@ describe.each(Object.keys(tinyConfigs))('%s', name => {
     const f32 = await tinyModel(name);
     const bf16 = await tinyModel(name, 'bf16');
     const pairs = fixedPairs(6);
-    const expected = scorePairs(f32, pairs, 'plain', 'both', augmentation);
-    const got = scorePairs(bf16, pairs, 'plain', 'both', augmentation);
+    const expected = scorePairs(f32, pairs, 'plain', augmentation);
+    const got = scorePairs(bf16, pairs, 'plain', augmentation);
     for (const [i, value] of expected.entries()) {
       expect(Math.abs(got[i]! - value)).toBeLessThan(0.2 + 0.02 * Math.abs(value));
       expect(got[i]).not.toBe(value);
@@ -59,7 +59,7 @@ it('a forward pass without gradient keeps the memory of about one block', async 
   const pairs = fixedPairs(64);
   const before = memory().liveBytes;
   resetPeakMemory();
-  scorePairs(model, pairs, 'plain', 'both', augmentation);
+  scorePairs(model, pairs, 'plain', augmentation);
   const tokens = pairs.reduce(
     (sum, pair) => sum + pair.prompt.length + pair.chosen.length + pair.rejected.length,
     0,

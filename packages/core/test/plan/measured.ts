@@ -1,13 +1,14 @@
 /** Steps of small models with what the engine counts in them, for the tests of the plan. */
 import { type Communicator, memory, resetPeakMemory, SOLO } from '@sralign/native';
-import type { PairTokens } from '../../src/batch/pack.js';
 import { isRefined, type Method } from '../../src/config/method.js';
 import { createModel } from '../../src/model/load.js';
 import { randomValues } from '../../src/model/parameters.js';
 import type { ModelSpec } from '../../src/model/spec.js';
 import type { PlanPhase } from '../../src/plan/memory.js';
 import type { Sharding } from '../../src/shard/unit.js';
+import type { PairTokens } from '../../src/tokens/examples.js';
 import { PreferenceTrainer } from '../../src/train/preference-trainer.js';
+import { examplesOf } from '../support.js';
 
 const STEP_PHASES = ['augmented', 'forward', 'head', 'backward', 'optimizer'] as const;
 export const PHASES: readonly PlanPhase[] = [...STEP_PHASES, 'evaluation'];
@@ -72,7 +73,7 @@ export async function measureStep(
   });
   try {
     const reference = { chosen: -50, rejected: -50 };
-    const training = pairsOf(pairs).map(tokens => ({
+    const training = examplesOf(method, pairsOf(pairs)).map(tokens => ({
       tokens,
       reference: method === 'sft' ? null : reference,
       augmentedReference: isRefined(method) ? reference : null,

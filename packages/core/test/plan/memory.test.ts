@@ -6,7 +6,7 @@ import { type ModelSpec, parseModelSpec } from '../../src/model/spec.js';
 import { lengthsOf, packedShape } from '../../src/plan/lengths.js';
 import { type MemoryOptions, type PlanPhase, planMemory, workspaceOptions } from '../../src/plan/memory.js';
 import { cpuWorkspace } from '../../src/plan/workspace.js';
-import { tinyConfigs } from '../support.js';
+import { examplesOf, tinyConfigs } from '../support.js';
 import { augmentation, measureStep, PHASES, pairsOf, type StepCase } from './measured.js';
 
 interface Case extends StepCase {
@@ -78,8 +78,7 @@ const nameOf = ({ config, dtype, method, pairs, microbatchPairs, activationCheck
 /** What is planned for every microbatch of a step. */
 function optionsOf(spec: ModelSpec, testCase: Case): MemoryOptions[] {
   const { method, pairs, microbatchPairs = pairs } = testCase;
-  const lengths = pairsOf(pairs).map(lengthsOf);
-  const answers = method === 'sft' ? 'chosen' : 'both';
+  const lengths = examplesOf(method, pairsOf(pairs)).map(lengthsOf);
   const view = isRefined(method) ? 'augmented' : 'plain';
   const batches = Array.from({ length: pairs / microbatchPairs }, (_, index) =>
     lengths.slice(index * microbatchPairs, (index + 1) * microbatchPairs),
@@ -91,11 +90,9 @@ function optionsOf(spec: ModelSpec, testCase: Case): MemoryOptions[] {
     worldSize: 1,
     activationCheckpointing: testCase.activationCheckpointing === true,
     microbatches: batches.length,
-    plain: packedShape(batch, 'plain', answers, 0, spec.window),
-    augmented: isRefined(method)
-      ? packedShape(batch, 'augmented', 'both', augmentation.length, spec.window)
-      : null,
-    evaluation: packedShape(lengths, view, answers, augmentation.length, spec.window),
+    plain: packedShape(batch, 'plain', 0, spec.window),
+    augmented: isRefined(method) ? packedShape(batch, 'augmented', augmentation.length, spec.window) : null,
+    evaluation: packedShape(lengths, view, augmentation.length, spec.window),
     device: 'cpu',
     threads: threads(),
     nativeBf16: cpuInfo().nativeBf16,

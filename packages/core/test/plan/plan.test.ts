@@ -34,16 +34,15 @@ const assumption = (plan: RunPlan, about: string): string =>
 afterEach(() => vi.unstubAllEnvs());
 
 describe('longestFirst', () => {
-  it('orders by what the view and the answers pack', () => {
+  it('orders by what the view packs', () => {
     const pairs = [
       { prompt: 5, augmentedPrompt: 5, chosen: 10, rejected: 80 },
       { prompt: 5, augmentedPrompt: 90, chosen: 20, rejected: 5 },
       { prompt: 5, augmentedPrompt: 6, chosen: 30, rejected: 2 },
     ];
     const [longRejected, longAugmented, longChosen] = pairs;
-    expect(longestFirst(pairs, 'plain', 'both')).toEqual([longRejected, longChosen, longAugmented]);
-    expect(longestFirst(pairs, 'plain', 'chosen')).toEqual([longChosen, longAugmented, longRejected]);
-    expect(longestFirst(pairs, 'augmented', 'both')).toEqual([longAugmented, longRejected, longChosen]);
+    expect(longestFirst(pairs, 'plain')).toEqual([longRejected, longChosen, longAugmented]);
+    expect(longestFirst(pairs, 'augmented')).toEqual([longAugmented, longRejected, longChosen]);
   });
 });
 

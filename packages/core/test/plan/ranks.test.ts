@@ -9,11 +9,11 @@ import { balancedRounds } from '../../src/batch/balance.js';
 import { packedTokens } from '../../src/batch/pack.js';
 import { isRefined } from '../../src/config/method.js';
 import { type ModelSpec, parseModelSpec } from '../../src/model/spec.js';
-import { lengthsOf, type PairLengths, packedShape } from '../../src/plan/lengths.js';
+import { type ExampleLengths, lengthsOf, packedShape } from '../../src/plan/lengths.js';
 import { type MemoryOptions, type PlanPhase, planMemory } from '../../src/plan/memory.js';
 import { planStep } from '../../src/plan/step.js';
 import { SHARDINGS, type Sharding } from '../../src/shard/unit.js';
-import { tinyConfigs } from '../support.js';
+import { examplesOf, tinyConfigs } from '../support.js';
 import { augmentation, measureStep, PHASES, pairsOf, type StepCase } from './measured.js';
 
 /** Counts the bytes of what is started. */
@@ -95,9 +95,9 @@ const cases: Case[] = [
 ];
 
 /** Lengths of the pairs that rank 0 evaluates when all are evaluated at once. */
-function balancedOwn({ pairs, worldSize, method }: Case): PairLengths[] {
-  const [round] = balancedRounds(pairsOf(pairs), worldSize, pairs, pair =>
-    packedTokens(pair, 'plain', method === 'sft' ? 'chosen' : 'both'),
+function balancedOwn({ pairs, worldSize, method }: Case): ExampleLengths[] {
+  const [round] = balancedRounds(examplesOf(method, pairsOf(pairs)), worldSize, pairs, example =>
+    packedTokens(example, 'plain'),
   );
   return round![0]!.map(lengthsOf);
 }
@@ -105,9 +105,8 @@ function balancedOwn({ pairs, worldSize, method }: Case): PairLengths[] {
 /** What is planned for the microbatches of rank 0. */
 function optionsOf(spec: ModelSpec, testCase: Case, sharding: Sharding): MemoryOptions[] {
   const { method, pairs, microbatchPairs = pairs, worldSize } = testCase;
-  const answers = method === 'sft' ? 'chosen' : 'both';
-  const rounds = balancedRounds(pairsOf(pairs), worldSize, microbatchPairs, pair =>
-    packedTokens(pair, 'plain', answers),
+  const rounds = balancedRounds(examplesOf(method, pairsOf(pairs)), worldSize, microbatchPairs, example =>
+    packedTokens(example, 'plain'),
   );
   return rounds.map(round => {
     const lengths = round[0]!.map(lengthsOf);
@@ -118,14 +117,13 @@ function optionsOf(spec: ModelSpec, testCase: Case, sharding: Sharding): MemoryO
       worldSize,
       activationCheckpointing: testCase.activationCheckpointing === true,
       microbatches: rounds.length,
-      plain: packedShape(lengths, 'plain', answers, 0, spec.window),
+      plain: packedShape(lengths, 'plain', 0, spec.window),
       augmented: isRefined(method)
-        ? packedShape(lengths, 'augmented', 'both', augmentation.length, spec.window)
+        ? packedShape(lengths, 'augmented', augmentation.length, spec.window)
         : null,
       evaluation: packedShape(
         balancedOwn(testCase),
         isRefined(method) ? 'augmented' : 'plain',
-        answers,
         augmentation.length,
         spec.window,
       ),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { packPairs, type View } from '../../src/batch/pack.js';
+import { packExamples, packPairs, type View } from '../../src/batch/pack.js';
 import type { Method } from '../../src/config/method.js';
 import { isRefined } from '../../src/config/method.js';
 import { parseModelSpec } from '../../src/model/spec.js';
@@ -8,7 +8,7 @@ import { stepFlops } from '../../src/plan/flops.js';
 import { lengthsOf, meanShape, packedShape } from '../../src/plan/lengths.js';
 import type { MemoryOptions } from '../../src/plan/memory.js';
 import { type Ceilings, planStep, type StepPlan } from '../../src/plan/step.js';
-import { fixedPairs, pairArbitrary, tinyConfigs, tinyModel } from '../support.js';
+import { examplesOf, fixedPairs, pairArbitrary, tinyConfigs, tinyModel } from '../support.js';
 import { augmentation } from './measured.js';
 
 describe('packedShape', () => {
@@ -17,15 +17,14 @@ describe('packedShape', () => {
       fc.property(
         fc.array(pairArbitrary(), { minLength: 1, maxLength: 5 }),
         fc.constantFrom<View>('plain', 'augmented'),
-        fc.constantFrom('both' as const, 'chosen' as const),
         fc.constantFrom(0, 1, 3, 7),
         fc.constantFrom(0, 4),
-        (pairs, view, answers, window, sharedTokens) => {
-          const packed = packPairs(pairs, view, answers, new Int32Array(sharedTokens));
-          const shape = packedShape(pairs.map(lengthsOf), view, answers, sharedTokens, window);
+        (pairs, view, window, sharedTokens) => {
+          const packed = packPairs(pairs, view, new Int32Array(sharedTokens));
+          const shape = packedShape(pairs.map(lengthsOf), view, sharedTokens, window);
           expect(shape.tokens).toBe(packed.tokens.length);
           expect(shape.segments).toBe(packed.segments.length / 3);
-          expect(shape.rowsOfPairs.reduce((a, b) => a + b, 0)).toBe(packed.rows.length);
+          expect(shape.rowsOfExamples.reduce((a, b) => a + b, 0)).toBe(packed.rows.length);
           expect(shape.targets).toBe(packed.labels.length);
           // A token at position i sees i + 1 tokens: its chain is not broken.
           const seen = packed.positions.reduce(
@@ -38,14 +37,37 @@ describe('packedShape', () => {
     );
   });
 
+  it('counts what sequences of SFT pack', () => {
+    fc.assert(
+      fc.property(
+        fc.array(pairArbitrary(), { minLength: 1, maxLength: 5 }),
+        fc.constantFrom(0, 1, 3, 7),
+        (pairs, window) => {
+          const examples = examplesOf('sft', pairs);
+          const packed = packExamples(examples);
+          const shape = packedShape(examples.map(lengthsOf), 'plain', 0, window);
+          expect(shape.tokens).toBe(packed.tokens.length);
+          expect(shape.segments).toBe(packed.segments.length / 3);
+          expect(shape.rowsOfExamples.reduce((a, b) => a + b, 0)).toBe(packed.rows.length);
+          expect(shape.targets).toBe(packed.labels.length);
+          const seen = packed.positions.reduce(
+            (sum, position) => sum + (window === 0 ? position + 1 : Math.min(window, position + 1)),
+            0,
+          );
+          expect(shape.attendedTokens).toBe(seen);
+        },
+      ),
+    );
+  });
+
   it('of a mean batch of all pairs is that of all pairs', () => {
     const pairs = fixedPairs(7).map(lengthsOf);
-    const whole = packedShape(pairs, 'augmented', 'both', 5, 0);
-    const mean = meanShape(pairs, 7, 'augmented', 'both', 5, 0);
+    const whole = packedShape(pairs, 'augmented', 5, 0);
+    const mean = meanShape(pairs, 7, 'augmented', 5, 0);
     expect(mean.tokens).toBeCloseTo(whole.tokens);
     expect(mean.attendedTokens).toBeCloseTo(whole.attendedTokens);
     // p is there once, however few the pairs.
-    expect(meanShape(pairs, 3.5, 'augmented', 'both', 5, 0).tokens).toBeCloseTo((whole.tokens - 5) / 2 + 5);
+    expect(meanShape(pairs, 3.5, 'augmented', 5, 0).tokens).toBeCloseTo((whole.tokens - 5) / 2 + 5);
   });
 });
 
@@ -57,7 +79,7 @@ function plan(
   change: Partial<MemoryOptions> = {},
   ceilings: Partial<Ceilings> = {},
 ): StepPlan {
-  const lengths = pairs.map(lengthsOf);
+  const lengths = examplesOf(method, pairs).map(lengthsOf);
   const options: MemoryOptions = {
     dtype: 'f32',
     optimizer: 'rmsprop',
@@ -65,8 +87,8 @@ function plan(
     worldSize: 1,
     activationCheckpointing: false,
     microbatches: 1,
-    plain: packedShape(lengths, 'plain', method === 'sft' ? 'chosen' : 'both', 0, 0),
-    augmented: isRefined(method) ? packedShape(lengths, 'augmented', 'both', augmentation.length, 0) : null,
+    plain: packedShape(lengths, 'plain', 0, 0),
+    augmented: isRefined(method) ? packedShape(lengths, 'augmented', augmentation.length, 0) : null,
     evaluation: null,
     device: 'cpu',
     threads: 1,
@@ -88,7 +110,7 @@ describe('planStep', () => {
     async method => {
       const model = await tinyModel('llama grouped');
       try {
-        const expected = stepFlops(model, pairs, method, augmentation.length);
+        const expected = stepFlops(model, examplesOf(method, pairs), method, augmentation.length);
         expect(plan(method).linearFlops).toBeCloseTo(expected);
       } finally {
         model.dispose();

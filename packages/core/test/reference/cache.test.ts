@@ -18,7 +18,7 @@ describe('ReferenceCache', () => {
     await using folder = await temporaryFolder();
     const model = await tinyModel('llama grouped');
     const filled = await new ReferenceCache(folder.path, 'key-a').fill(model, request, 100, yieldNothing);
-    const direct = scorePairs(model, pairs, 'augmented', 'both', sharedAugmentation);
+    const direct = scorePairs(model, pairs, 'augmented', sharedAugmentation);
     model.dispose();
     expect(filled.flatMap(entry => [entry.chosen, entry.rejected])).toEqual([...direct]);
     expect(new ReferenceCache(folder.path, 'key-a').lookup(request)).toEqual(filled);

@@ -78,8 +78,8 @@ async function stepOf(
 function pass(model: CausalLM, mode: GraphMode): void {
   using _scope = new Scope();
   const pairs = fixedPairs(3);
-  const augmented = pairLogps(model, pairs, 'augmented', 'both', Int32Array.of(1, 2));
-  const batch = packPairs(pairs, 'plain', 'both');
+  const augmented = pairLogps(model, pairs, 'augmented', Int32Array.of(1, 2));
+  const batch = packPairs(pairs, 'plain');
   using graph = new Graph(mode);
   const hidden = batchHidden(model, graph, batch);
   const options = { method: 'sr-dpo', beta: 0.1, lambda: 0.3, labelSmoothing: 0 } as const;

@@ -2,8 +2,16 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { ChatMessage, PreferenceRow } from '../../src/data/rows.js';
 import { ConfigError, DataError } from '../../src/errors.js';
-import { type EncodeOptions, encodePairs } from '../../src/tokens/encode.js';
+import {
+  type EncodeOptions,
+  encodeInFull,
+  encodePairs,
+  fitToPolicy,
+  prepareEncoding,
+} from '../../src/tokens/encode.js';
+import { encodeSequences } from '../../src/tokens/encode-sequence.js';
 import { explainPair } from '../../src/tokens/explain.js';
+import { explainSequences } from '../../src/tokens/explain-sequence.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokens/tokenizer.js';
 import type { TokenPolicy } from '../../src/tokens/truncate.js';
 import { CHAT_TEMPLATE, NEOX, STORIES, storiesWith } from './fixtures.js';
@@ -43,6 +51,15 @@ const chatRow = (messages: ChatMessage[], chosen = 'yes', rejected = 'no'): Pref
   ...textRow('', chosen, rejected),
   prompt: { kind: 'chat', messages },
 });
+
+/** One row, also where its answers are the same. */
+function encodeOne(row: PreferenceRow, tokenizer: Tokenizer, policy: TokenPolicy) {
+  const encoding = prepareEncoding([row], tokenizer, options(policy));
+  return {
+    pair: fitToPolicy(encodeInFull(row, encoding), encoding),
+    sharedAugmentation: encoding.sharedAugmentation,
+  };
+}
 
 const user = (content: string): ChatMessage => ({ role: 'user', content });
 const assistant = (content: string): ChatMessage => ({ role: 'assistant', content });
@@ -108,11 +125,7 @@ describe('the length policy', () => {
   it('holds for every text pair, and never touches p', () => {
     fc.assert(
       fc.property(words, words, words, policies, (prompt, chosen, rejected, policy) => {
-        const { pairs, sharedAugmentation } = encodePairs([textRow(prompt, chosen, rejected)], stories, {
-          ...options(policy),
-          equalAnswers: 'keep',
-        });
-        const [pair] = pairs;
+        const { pair, sharedAugmentation } = encodeOne(textRow(prompt, chosen, rejected), stories, policy);
         expectWithinLimits(pair!, policy);
         expect([...sharedAugmentation]).toEqual([1, ...stories.encode(P)]);
         expect([...pair!.augmentedPrompt]).toEqual([...pair!.prompt].slice(1));
@@ -140,11 +153,7 @@ describe('the length policy', () => {
         (turns, query, a, b, policy) => {
           const history = turns.flatMap(turn => [user(turn), assistant(turn)]);
           const row = chatRow([...history, user(query)], a, b);
-          const { pairs, sharedAugmentation } = encodePairs([row], chat, {
-            ...options(policy),
-            equalAnswers: 'keep',
-          });
-          const [pair] = pairs;
+          const { pair, sharedAugmentation } = encodeOne(row, chat, policy);
           expectWithinLimits(pair!, policy);
           expect(sharedAugmentation).toHaveLength(0);
           expect(pair!.augmentedPrompt[0]).toBe(1);
@@ -213,10 +222,12 @@ describe('the length policy', () => {
     const none = {
       dropped: 0,
       equalAfterCut: 0,
+      untrained: 0,
       pairsCut: 0,
       promptsCut: 0,
       chosenCut: 0,
       rejectedCut: 0,
+      endsCut: 0,
     };
     const other = { ...none, file: 'g.jsonl', pairs: 1 };
     const { pairs, reports } = encodePairs(rows, stories, options(policy));
@@ -226,9 +237,9 @@ describe('the length policy', () => {
     ]);
     expect(pairs.map(({ row }) => row)).toEqual([2, 1]);
     // SFT reads the chosen answer only.
-    const sft = encodePairs(rows, stories, { ...options(policy), equalAnswers: 'keep' });
+    const sft = encodeSequences(rows, stories, { ...options(policy), turns: 'all' });
     expect(sft.reports).toEqual([
-      { ...none, file: 'f.jsonl', pairs: 2, pairsCut: 2, promptsCut: 1, chosenCut: 1, rejectedCut: 2 },
+      { ...none, file: 'f.jsonl', pairs: 2, pairsCut: 1, promptsCut: 1, endsCut: 1 },
       other,
     ]);
     expect(() => encodePairs(rows.slice(0, 1), stories, options(policy))).toThrow(
@@ -407,7 +418,7 @@ describe('explainPair', () => {
     const row = textRow('Q', `${long} a`, `${long} b`);
     const policy = options({ maxPromptTokens: 20, maxTokens: 30 });
     expect(explainPair(row, stories, policy).fate).toBe('equal');
-    expect(explainPair(row, stories, { ...policy, equalAnswers: 'keep' }).fate).toBe('used');
+    expect(explainSequences(row, stories, { ...policy, turns: 'all' }).fate).toBe('used');
   });
 
   const row = textRow(' one two three four', ' a bird flew away', ' no');

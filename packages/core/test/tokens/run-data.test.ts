@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
 import type { Config } from '../../src/config/schema.js';
-import type { PreferenceRow } from '../../src/data/rows.js';
+import { type PreferenceRow, textOf } from '../../src/data/rows.js';
 import { encodeForRun } from '../../src/tokens/run-data.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokens/tokenizer.js';
 import type { TrainEvent } from '../../src/train/events.js';
@@ -20,7 +20,8 @@ let augmentationTokens: number;
 beforeAll(async () => {
   tokenizer = await loadTokenizer(STORIES);
   const { text } = row.prompt as { text: string };
-  plainTokens = 2 + tokenizer.encode(text).length + tokenizer.encode(row.chosen, { continues: true }).length;
+  plainTokens =
+    2 + tokenizer.encode(text).length + tokenizer.encode(textOf(row.chosen), { continues: true }).length;
   augmentationTokens = tokenizer.encode(P).length;
 });
 

@@ -1,6 +1,5 @@
 import { currentDevice, memory, resetPeakMemory } from '@sralign/native';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { PairTokens } from '../../src/batch/pack.js';
 import type { Method } from '../../src/config/method.js';
 import { RunError } from '../../src/errors.js';
 import { scorePairs } from '../../src/loss/score.js';
@@ -10,12 +9,13 @@ import { sequenceLogits } from '../../src/model/logits.js';
 import { randomValues } from '../../src/model/parameters.js';
 import { storedTensors } from '../../src/model/save.js';
 import { parseModelSpec } from '../../src/model/spec.js';
+import type { PairTokens } from '../../src/tokens/examples.js';
 import {
   PreferenceTrainer,
   type PreferenceTrainerOptions,
   type TrainingPair,
 } from '../../src/train/preference-trainer.js';
-import { fixedPairs, tinyConfigs, tinyModel } from '../support.js';
+import { examplesOf, fixedPairs, tinyConfigs, tinyModel } from '../support.js';
 
 const augmentation = Int32Array.of(90, 91, 92);
 const disposables: { dispose(): void }[] = [];
@@ -46,14 +46,35 @@ async function setup(
   return { model, trainer };
 }
 
-function withReference(model: CausalLM, pairs: readonly PairTokens[], shared = augmentation): TrainingPair[] {
-  const plain = scorePairs(model, pairs, 'plain', 'both', shared);
-  const augmented = scorePairs(model, pairs, 'augmented', 'both', shared);
+type ReferencedPair = TrainingPair & { readonly tokens: PairTokens };
+
+function withReference(
+  model: CausalLM,
+  pairs: readonly PairTokens[],
+  shared = augmentation,
+): ReferencedPair[] {
+  const plain = scorePairs(model, pairs, 'plain', shared);
+  const augmented = scorePairs(model, pairs, 'augmented', shared);
   return pairs.map((tokens, i) => ({
     tokens,
     reference: { chosen: plain[2 * i]!, rejected: plain[2 * i + 1]! },
     augmentedReference: { chosen: augmented[2 * i]!, rejected: augmented[2 * i + 1]! },
     source: `pairs.jsonl:${i + 1}`,
+  }));
+}
+
+/** What a method trains on of them. */
+function forMethod(method: Method, pairs: readonly ReferencedPair[]): TrainingPair[] {
+  if (method !== 'sft') return [...pairs];
+  const examples = examplesOf(
+    method,
+    pairs.map(({ tokens }) => tokens),
+  );
+  return pairs.map((pair, i) => ({
+    ...pair,
+    tokens: examples[i]!,
+    reference: null,
+    augmentedReference: null,
   }));
 }
 
@@ -119,7 +140,7 @@ describe('the identities of the method', () => {
 describe('training', () => {
   it.each(['sft', 'dpo', 'ipo', 'sr-dpo', 'sr-ipo'] as const)('%s learns its pairs', async method => {
     const { model, trainer } = await setup({ method, maxGradNorm: 10 });
-    const pairs = withReference(model, fixedPairs(6));
+    const pairs = forMethod(method, withReference(model, fixedPairs(6)));
     const first = await trainer.step(pairs, 3e-3);
     let last = first;
     for (let step = 0; step < 15; step++) last = await trainer.step(pairs, 3e-3);
@@ -131,7 +152,7 @@ describe('training', () => {
     for (const method of ['sr-dpo', 'sft'] as const) {
       const whole = await setup({ method, sftReduction: 'token' });
       const split = await setup({ method, sftReduction: 'token', microbatchPairs: 2 });
-      const pairs = withReference(whole.model, fixedPairs(5));
+      const pairs = forMethod(method, withReference(whole.model, fixedPairs(5)));
       const a = await whole.trainer.step(pairs, 1e-3);
       const b = await split.trainer.step(pairs, 1e-3);
       expect(b.loss).toBeCloseTo(a.loss!, 5);
@@ -207,7 +228,7 @@ describe('training', () => {
 
 describe('what the model predicts', () => {
   /** The definitions, from the whole logits in double. */
-  function expected(model: CausalLM, pairs: readonly TrainingPair[]): Record<string, number> {
+  function expected(model: CausalLM, pairs: readonly ReferencedPair[]): Record<string, number> {
     const sums = { entropy: 0, correct: 0, chosen: 0, rejected: 0 };
     const tokens = { chosen: 0, rejected: 0 };
     const vocabulary = model.spec.vocabularySize;
@@ -253,7 +274,7 @@ describe('what the model predicts', () => {
   it('is measured of the chosen completions alone by sft', async () => {
     const { model, trainer } = await setup({ method: 'sft' });
     const pairs = withReference(model, fixedPairs(5));
-    const metrics = await trainer.step(pairs, 0);
+    const metrics = await trainer.step(forMethod('sft', pairs), 0);
     const { mean_token_accuracy, 'logits/chosen': logits } = expected(model, pairs);
     expect(metrics.mean_token_accuracy).toBeCloseTo(mean_token_accuracy!, 6);
     expect(metrics['logits/chosen']).toBeCloseTo(logits!, 4);

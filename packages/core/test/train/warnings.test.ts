@@ -8,7 +8,8 @@ import { loadConfig, parseConfig } from '../../src/config/load.js';
 import type { Config } from '../../src/config/schema.js';
 import { USERS } from '../../src/config/unused.js';
 import type { PreferenceRow } from '../../src/data/rows.js';
-import type { EncodedPair } from '../../src/tokens/encode.js';
+import type { EncodedPair, EncodedSequence } from '../../src/tokens/encode.js';
+import { promptAndAnswer } from '../../src/tokens/examples.js';
 import { train } from '../../src/train/trainer.js';
 import { configWarnings, LossWatch, rowWarnings, sharedPairsWarnings } from '../../src/train/warnings.js';
 import { storiesFolder, temporaryFolder } from '../support.js';
@@ -151,7 +152,7 @@ describe('sharedPairsWarnings', () => {
   it('names evaluation files whose pairs are training pairs, whatever the files are called', () => {
     const train = many('train.jsonl', 0, 300);
     const evaluation = [...many('copy.jsonl', 100, 100), ...many('held.jsonl', 500, 100)];
-    expect(sharedPairsWarnings(train, evaluation, 'dpo')).toEqual([
+    expect(sharedPairsWarnings(train, evaluation)).toEqual([
       expect.stringMatching(
         /^copy\.jsonl: 100 of the 100 evaluation pairs are training pairs as well \(of train\.jsonl\)/,
       ),
@@ -164,15 +165,20 @@ describe('sharedPairsWarnings', () => {
       ...many('held.jsonl', 500, 200 - shared),
       ...many('held.jsonl', 0, shared),
     ];
-    expect(sharedPairsWarnings(train, overlap(2), 'dpo')).toEqual([]);
-    expect(sharedPairsWarnings(train, overlap(3), 'dpo')).toHaveLength(1);
-    expect(sharedPairsWarnings(train, [], 'dpo')).toEqual([]);
+    expect(sharedPairsWarnings(train, overlap(2))).toEqual([]);
+    expect(sharedPairsWarnings(train, overlap(3))).toHaveLength(1);
+    expect(sharedPairsWarnings(train, [])).toEqual([]);
   });
 
   it('looks at what the method reads', () => {
     const other = [pair('held.jsonl', 1, 8)];
-    expect(sharedPairsWarnings([pair('train.jsonl', 1)], other, 'dpo')).toEqual([]);
-    expect(sharedPairsWarnings([pair('train.jsonl', 1)], other, 'sft')).toHaveLength(1);
+    expect(sharedPairsWarnings([pair('train.jsonl', 1)], other)).toEqual([]);
+    const sequences = (pairs: EncodedPair[]): EncodedSequence[] =>
+      pairs.map(({ file, row, prompt, chosen }) => ({
+        ...{ file, row, cut: { promptTokens: 0, endTokens: 0 } },
+        ...promptAndAnswer(prompt, chosen),
+      }));
+    expect(sharedPairsWarnings(sequences([pair('train.jsonl', 1)]), sequences(other))).toHaveLength(1);
   });
 });
 

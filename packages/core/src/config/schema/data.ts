@@ -15,6 +15,9 @@ const DATA_FORMATS = [
   'ranked',
   'qa-feedback',
   'oasst',
+  'messages',
+  'prompt-completion',
+  'text',
 ] as const;
 
 export type DataFormat = (typeof DATA_FORMATS)[number];
@@ -26,6 +29,7 @@ export const CHAT_FORMATS: readonly DataFormat[] = [
   'orca',
   'sharegpt',
   'oasst',
+  'messages',
 ];
 
 /** The fields of the formats that data.columns can find under other names. */
@@ -42,6 +46,10 @@ export const COLUMN_FIELDS = [
   'score_1',
   'score_2',
   'label',
+  'completion',
+  'messages',
+  'tools',
+  'text',
   'answers',
   'scores',
   'ranks',

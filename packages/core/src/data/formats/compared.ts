@@ -1,5 +1,7 @@
 /** Two answers to one prompt and a judgement of which is better: scores, a label, or the votes of annotators. */
+
 import { DataError } from '../../errors.js';
+import type { Answer } from '../rows.js';
 import { fieldError, firstOf, has, isText, numberField } from './fields.js';
 import { type Fields, type Format, onePair, type Where } from './format.js';
 import { holdsMessages } from './messages.js';
@@ -74,7 +76,7 @@ export const compared: Format = {
   parse(record, where, options) {
     const prompt = readPrompt(record, where, options);
     const names = answersOf(record) ?? ANSWERS[0];
-    const [first, second] = names.map(name => readAnswer(record, name, prompt, where)) as [string, string];
+    const [first, second] = names.map(name => readAnswer(record, name, prompt, where)) as [Answer, Answer];
     const gap = judgedGap(record, where, options.minScoreGap);
     const refusal = refusalOfGap(gap, options);
     if (refusal !== null) return { skipped: refusal };

@@ -1,5 +1,6 @@
 /** The data formats by name, in the order in which data.format: auto tries them. */
 import type { DataFormat } from '../../config/schema/data.js';
+import { messages, promptCompletion, text } from './answers.js';
 import { compared } from './compared.js';
 import type { Format } from './format.js';
 import { hh } from './hh.js';
@@ -21,6 +22,9 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
   compared,
   'qa-feedback': qaFeedback,
   ranked,
+  messages,
+  'prompt-completion': promptCompletion,
+  text,
 };
 
 export const FORMAT_NAMES = Object.keys(FORMATS) as readonly FormatName[];

@@ -1,10 +1,22 @@
 /** Conversations in the fields of a record: messages {role, content}, or {from, value} as ShareGPT has them. */
 import { DataError } from '../../errors.js';
-import type { ChatMessage } from '../rows.js';
-import { fieldError, isObject, listField } from './fields.js';
+import type { Answer, ChatMessage } from '../rows.js';
+import { fieldError, has, isObject, isText, listField } from './fields.js';
 import type { Fields, Where } from './format.js';
+import { parseJson, plainJson } from './tools.js';
 
-const ROLES: readonly unknown[] = ['system', 'user', 'assistant'];
+const ROLES: readonly unknown[] = ['system', 'developer', 'user', 'assistant', 'tool', 'function'];
+
+/** What templates read of messages beside role and content. */
+const MORE = [
+  'name',
+  'tool_calls',
+  'tool_call_id',
+  'function_call',
+  'reasoning_content',
+  'reasoning',
+  'thinking',
+] as const;
 
 /** What the roles of ChatML are called beside {from, value}. */
 const SHAREGPT_ROLES: Readonly<Record<string, ChatMessage['role']>> = {
@@ -13,6 +25,10 @@ const SHAREGPT_ROLES: Readonly<Record<string, ChatMessage['role']>> = {
   user: 'user',
   gpt: 'assistant',
   assistant: 'assistant',
+  function_call: 'assistant',
+  tool: 'tool',
+  observation: 'tool',
+  function_response: 'tool',
 };
 
 const isMessage = (value: unknown): value is Fields =>
@@ -37,16 +53,46 @@ function readMessage(value: unknown, at: Where & { readonly field: string }): Ch
   const message = isObject(value) ? value : {};
   const shareGpt = message.role === undefined && message.from !== undefined;
   const role = shareGpt ? shareGptRole(message.from, at) : message.role;
-  if (!ROLES.includes(role)) throw fieldError(role, 'the role system, user or assistant', at);
-  const content = shareGpt ? message.value : message.content;
+  if (!ROLES.includes(role)) throw fieldError(role, 'the role system, user, assistant or tool', at);
+  if (message.from === 'function_call') return shareGptCall(message, at);
+  const more = moreOf(message, at);
+  const content = shareGpt ? message.value : contentOf(message.content);
+  const callsOnly = (content ?? null) === null && ('tool_calls' in more || 'function_call' in more);
+  if (callsOnly) return { role: role as ChatMessage['role'], content: null, ...more };
   if (typeof content !== 'string')
     throw fieldError(content, `a text as ${shareGpt ? 'value' : 'content'}`, at);
-  return { role: role as ChatMessage['role'], content };
+  return { role: role as ChatMessage['role'], content, ...more };
+}
+
+/** The text of a content that is given in parts, where all of them are texts. */
+function contentOf(content: unknown): unknown {
+  if (!Array.isArray(content) || content.length === 0) return content;
+  const texts = content.map(part => (isObject(part) && part.type === 'text' ? part.text : undefined));
+  return texts.every(isText) ? texts.join('') : content;
+}
+
+function moreOf(message: Fields, at: Where & { readonly field: string }): Partial<ChatMessage> {
+  const given = MORE.filter(name => has(message, name) && !isEmptyList(message[name]));
+  return Object.fromEntries(given.map(name => [name, plainJson(message[name], at)]));
+}
+
+const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
+
+/** {from: function_call}, whose value is {name, arguments} as JSON, or a list of them. */
+function shareGptCall(message: Fields, at: Where & { readonly field: string }): ChatMessage {
+  if (!isText(message.value)) throw fieldError(message.value, 'a call {name, arguments} as JSON text', at);
+  const calls = [plainJson(parseJson(message.value, at), at)].flat();
+  if (!calls.every(isObject)) throw fieldError(message.value, 'a call {name, arguments} as JSON text', at);
+  return {
+    role: 'assistant',
+    content: null,
+    tool_calls: calls.map(call => ({ type: 'function', function: call })),
+  };
 }
 
 function shareGptRole(from: unknown, at: Where & { readonly field: string }): ChatMessage['role'] {
   if (typeof from === 'string' && Object.hasOwn(SHAREGPT_ROLES, from)) return SHAREGPT_ROLES[from]!;
-  throw fieldError(from, 'from: system, human or gpt', at);
+  throw fieldError(from, 'from: system, human, gpt, function_call or observation', at);
 }
 
 /** The messages with which chosen and rejected both begin, leaving at least one to each. */
@@ -61,7 +107,8 @@ export function sharedMessages(
 
 /** @throws DataError when nobody asks for an answer at the end of the conversation */
 export function checkAsked(messages: readonly ChatMessage[], where: Where): void {
-  if (messages.at(-1)?.role !== 'user')
+  const role = messages.at(-1)?.role;
+  if (role === undefined || !['user', 'tool', 'function'].includes(role))
     throw new DataError('The conversation before the answer does not end in a user turn.', { ...where });
 }
 
@@ -75,7 +122,7 @@ export function answerField(
   field: string,
   prompt: readonly ChatMessage[],
   where: Where,
-): string {
+): Answer {
   if (typeof record[field] === 'string') return record[field];
   const messages = messageOrMessages(record, field, where);
   const rest = prompt.every((message, index) => sameMessage(message, messages[index]))
@@ -88,8 +135,9 @@ export function answerField(
       field,
     });
   }
-  return answer!.content;
+  const { role, content, ...more } = answer!;
+  return content !== null && Object.keys(more).length === 0 ? content : answer!;
 }
 
 const sameMessage = (a: ChatMessage, b: ChatMessage | undefined): boolean =>
-  a.role === b?.role && a.content === b.content;
+  JSON.stringify(a) === JSON.stringify(b);

@@ -1,5 +1,5 @@
 /** A chosen and a rejected answer to one prompt, as texts or as messages. */
-import type { ChatMessage, PromptContent } from '../rows.js';
+import type { Answer, ChatMessage, PromptContent } from '../rows.js';
 import { firstOf, has, isText } from './fields.js';
 import {
   type Fields,
@@ -11,7 +11,7 @@ import {
   type Where,
 } from './format.js';
 import { checkAsked, holdsMessages, messageOrMessages, messagesField, sharedMessages } from './messages.js';
-import { PROMPT_FIELDS, promptFields, readAnswer, readPrompt, withSystem } from './prompt.js';
+import { chatOf, PROMPT_FIELDS, promptFields, readAnswer, readPrompt } from './prompt.js';
 import { PAIR_SCORE_FIELDS, pairGapTooSmall } from './scores.js';
 
 const CHOSEN = ['chosen', 'chosen_response'] as const;
@@ -28,7 +28,7 @@ function answerNames(record: Fields, isOfKind: (value: unknown) => boolean): [st
 
 /** The answers of the record to this prompt. */
 function pairOf(prompt: PromptContent, record: Fields, where: Where, options: ParseOptions): ParsedRecord {
-  const answer = (names: readonly string[]): string =>
+  const answer = (names: readonly string[]): Answer =>
     readAnswer(record, firstOf(record, names) ?? names[0]!, prompt, where);
   const pair = onePair({ prompt, chosen: answer(CHOSEN), rejected: answer(REJECTED) });
   return pairGapTooSmall(record, where, options) ? { skipped: SMALL_GAP } : pair;
@@ -71,7 +71,7 @@ export const conversational: Format = {
   parse: (record, where, options) =>
     pairOf(
       has(record, 'prompt')
-        ? { kind: 'chat', messages: withSystem(askedMessages(record, 'prompt', where), record, where) }
+        ? chatOf(askedMessages(record, 'prompt', where), record, where)
         : sharedPrompt(record, where),
       record,
       where,
@@ -102,15 +102,15 @@ export const ultrafeedback: Format = {
 /** ShareGPT, as LLaMA-Factory's files of ranked answers: {conversations: messages, chosen, rejected: message}. */
 export const sharegpt: Format = {
   needs: 'conversations (messages {from, value}), chosen, rejected (a message or text)',
-  fields: ['conversations', 'system', ...CHOSEN, ...REJECTED, ...PAIR_SCORE_FIELDS],
+  fields: ['conversations', 'system', 'tools', ...CHOSEN, ...REJECTED, ...PAIR_SCORE_FIELDS],
   gives: 'pairs',
   recognise(record) {
     const answers = answerNames(record, value => holdsMessages(value) || isText(value));
     return answers && holdsMessages(record.conversations) ? ['conversations', ...answers] : null;
   },
   parse(record, where, options) {
-    const messages = withSystem(askedMessages(record, 'conversations', where), record, where);
-    return pairOf({ kind: 'chat', messages }, record, where, options);
+    const prompt = chatOf(askedMessages(record, 'conversations', where), record, where);
+    return pairOf(prompt, record, where, options);
   },
 };
 
@@ -131,5 +131,5 @@ function sharedPrompt(record: Fields, where: Where): PromptContent {
   ) as [ChatMessage[], ChatMessage[]];
   const shared = sharedMessages(chosen, rejected);
   checkAsked(shared, where);
-  return { kind: 'chat', messages: withSystem(shared, record, where) };
+  return chatOf(shared, record, where);
 }

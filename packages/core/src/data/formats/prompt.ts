@@ -1,15 +1,16 @@
 /** The prompt of a record, under the names that published data sets give it. */
 import { DataError } from '../../errors.js';
-import type { ChatMessage, PromptContent } from '../rows.js';
+import type { Answer, ChatMessage, PromptContent } from '../rows.js';
 import { fieldError, firstOf, has, isText, textField } from './fields.js';
 import type { Fields, ParseOptions, Where } from './format.js';
 import { answerField, checkAsked, holdsMessages, messagesField } from './messages.js';
+import { toolsField } from './tools.js';
 
 /** The first that a record has is its prompt. */
 const NAMES = ['prompt', 'instruction', 'question', 'input', 'history'] as const;
 
 /** All that the prompt is read from. `input` continues an `instruction`. */
-export const PROMPT_FIELDS: readonly string[] = [...NAMES, 'system'];
+export const PROMPT_FIELDS: readonly string[] = [...NAMES, 'system', 'tools'];
 
 /** The fields of the prompt that the record has; null where it has none of the kind. */
 export function promptFields(record: Fields, kind: 'text' | 'messages' | 'any'): readonly string[] | null {
@@ -39,12 +40,18 @@ export function readPrompt(
   if (holdsMessages(record[name])) {
     const messages = messagesField(record, name, where);
     checkAsked(messages, where);
-    return { kind: 'chat', messages: withSystem(messages, record, where) };
+    return chatOf(messages, record, where);
   }
   const text = promptText(record, name, where);
   if (text === '') throw new DataError('The prompt is empty.', { ...where, field: name });
-  if (chat) return { kind: 'chat', messages: withSystem([{ role: 'user', content: text }], record, where) };
+  if (chat) return chatOf([{ role: 'user', content: text }], record, where);
   return { kind: 'text', text };
+}
+
+/** A conversation, with the record's system text and tools. */
+export function chatOf(messages: readonly ChatMessage[], record: Fields, where: Where): PromptContent {
+  const tools = toolsField(record, where);
+  return { kind: 'chat', messages: withSystem(messages, record, where), ...(tools !== null && { tools }) };
 }
 
 function promptText(record: Fields, name: string, where: Where): string {
@@ -54,13 +61,17 @@ function promptText(record: Fields, name: string, where: Where): string {
 }
 
 /** The conversation with the record's system text in front, where it has one and the conversation has none. */
-export function withSystem(messages: ChatMessage[], record: Fields, where: Where): ChatMessage[] {
+export function withSystem(
+  messages: readonly ChatMessage[],
+  record: Fields,
+  where: Where,
+): readonly ChatMessage[] {
   if (!has(record, 'system') || record.system === '' || messages[0]?.role === 'system') return messages;
   return [{ role: 'system', content: textField(record, 'system', where) }, ...messages];
 }
 
 /** An answer to the prompt. @throws DataError with file, row and field */
-export function readAnswer(record: Fields, field: string, prompt: PromptContent, where: Where): string {
+export function readAnswer(record: Fields, field: string, prompt: PromptContent, where: Where): Answer {
   if (prompt.kind === 'chat') return answerField(record, field, prompt.messages, where);
   if (holdsMessages(record[field]))
     throw fieldError(record[field], 'a text, as the prompt is one', { ...where, field });

@@ -1,5 +1,5 @@
 /** A list of answers to one prompt with their scores or ranks: UltraFeedback before it was binarized, Nectar, or your own. */
-import type { PromptContent } from '../rows.js';
+import type { Answer, PromptContent } from '../rows.js';
 import { fieldError, firstOf, has, isObject, listField, numberField } from './fields.js';
 import type { Fields, Format, ParsedRecord, ParseOptions, Where } from './format.js';
 import { holdsMessages } from './messages.js';
@@ -15,7 +15,7 @@ const SCORES = ['scores', 'ratings'] as const;
 
 /** An answer and how good it is, the higher the better. */
 export interface Ranked {
-  readonly answer: string;
+  readonly answer: Answer;
   readonly value: number;
 }
 

@@ -1,0 +1,49 @@
+/** Tools that an assistant may call, and its calls, as JSON for the chat template. */
+import { DataError } from '../../errors.js';
+import { fieldError, has, isObject, isText } from './fields.js';
+import type { Fields, Where } from './format.js';
+
+/**
+ * The column `tools`: a list, or one as JSON text, as it is kept where a table has one type a column; null for none.
+ *
+ * @throws DataError with file, row and field
+ */
+export function toolsField(record: Fields, where: Where): readonly unknown[] | null {
+  if (!has(record, 'tools') || record.tools === '') return null;
+  const at = { ...where, field: 'tools' };
+  const tools = plainJson(isText(record.tools) ? parseJson(record.tools, at) : record.tools, at);
+  if (!Array.isArray(tools)) throw fieldError(record.tools, 'a list of tools', at);
+  return tools.length === 0 ? null : tools;
+}
+
+/** @throws DataError when the text is no JSON */
+export function parseJson(text: string, at: Place): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new DataError(`Expected JSON (${(cause as Error).message}).`, { ...at, cause });
+  }
+}
+
+interface Place extends Where {
+  readonly field: string;
+}
+
+/** As in a record (json-text.ts): the levels of JSON in a text are counted here first. */
+const MOST_LEVELS = 100;
+
+/**
+ * A value as JSON has it. Tables give every field of a struct to all rows, null where a row has none; to a template, a field
+ * that is null is there. So fields that are null are left out.
+ *
+ * @throws DataError for more than 100 levels of nesting
+ */
+export function plainJson(value: unknown, at: Place, level = 0): unknown {
+  if (level > MOST_LEVELS)
+    throw new DataError(`The value has more than ${MOST_LEVELS} levels of nesting.`, { ...at });
+  if (typeof value === 'bigint') return Number(value);
+  if (Array.isArray(value)) return value.map(item => plainJson(item, at, level + 1));
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).filter(([, field]) => field !== null && field !== undefined);
+  return Object.fromEntries(entries.map(([name, field]) => [name, plainJson(field, at, level + 1)]));
+}
