@@ -105,8 +105,10 @@ const lines = (settings: readonly Setting[]): string =>
   settings.map(([key, value, comment]) => `${key}: ${written(value)} # ${comment}\n`).join('');
 
 const written = (value: unknown): string => {
-  const isWord = typeof value === 'string' && /^[a-z][\w./@-]*$/i.test(value);
-  return isWord && !/^(null|true|false|yes|no|on|off|y|n)$/i.test(value) ? value : JSON.stringify(value);
+  const isWord = typeof value === 'string' && /^[a-z./][\w./@-]*$/i.test(value) && /[a-z]{2}/i.test(value);
+  return isWord && !/^(null|true|false|yes|no|on|off|\.inf|\.nan)$/i.test(value)
+    ? value
+    : JSON.stringify(value);
 };
 
 const section = (settings: readonly Setting[]): string => lines(settings).replaceAll(/^(?=.)/gm, '  ');

@@ -42,7 +42,11 @@ export function mistakesOf(found: readonly z.core.$ZodIssue[], locate: Locate): 
     if (issue.code !== 'unrecognized_keys') return [];
     const path = issue.path.map(String);
     return issue.keys.map(key => {
-      const { path: suggested, hint } = suggestKey(path, key);
+      const { path: suggested, hint } = suggestKey(
+        path,
+        key,
+        (issue.input as Record<string, unknown> | undefined)?.[key],
+      );
       if (suggested !== null) meant.add(suggested);
       return new ConfigError('Unknown key.', { ...locate([...path, key]), hint });
     });

@@ -48,9 +48,9 @@ export interface KeySuggestion {
 /**
  * About an unknown key: its name here when it is TRL's name of a setting, else the nearest key.
  *
- * @param section path of the mapping that holds the key
+ * @param section path of the mapping that holds the key @param value what it was given
  */
-export function suggestKey(section: readonly string[], key: string): KeySuggestion {
+export function suggestKey(section: readonly string[], key: string, value?: unknown): KeySuggestion {
   if (section[0] === 'data' && section.at(-1) === 'columns') return suggestColumn(section, key);
   const elsewhere = Object.keys(ELSEWHERE).find(name => normalize(name) === normalize(key));
   if (elsewhere !== undefined) return { path: null, hint: ELSEWHERE[elsewhere]! };
@@ -58,7 +58,10 @@ export function suggestKey(section: readonly string[], key: string): KeySuggesti
   const names = [key, [...section, key].join('_')].map(normalize);
   const twin = keys.find(({ trl }) => trl.some(name => names.includes(normalize(name))));
   if (twin !== undefined && twin.path !== [...section, key].join('.')) {
-    return { path: twin.path, hint: `Here it is "${twin.path}"${allowedFor(twin)}.` };
+    return {
+      path: twin.path,
+      hint: `Here it is "${twin.path}"${allowedFor(twin)}.${lossType(twin.path, value)}`,
+    };
   }
 
   const prefix = section.map(part => `${part}.`).join('');
@@ -91,6 +94,12 @@ function suggestColumn(section: readonly string[], key: string): KeySuggestion {
   if (nearest === null) return { path: null, hint: `Known fields here: ${COLUMN_FIELDS.join(', ')}.` };
   const path = [...section, nearest].join('.');
   return { path, hint: `Did you mean "${path}"?` };
+}
+
+/** What TRL calls a loss, behind the key that it belongs to. */
+function lossType(path: string, value: unknown): string {
+  const hint = typeof value === 'string' ? hintForValue(path, value) : null;
+  return hint === null ? '' : ` ${hint.replace('Here it is', `${value} is here`)}`;
 }
 
 /** Its words, for the key whose values others call otherwise. */

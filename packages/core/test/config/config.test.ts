@@ -195,8 +195,14 @@ describe('unknown keys', () => {
         'gradient_accumulation_steps x devices.',
     ],
     [{ 'schedule.warmup_ratio': 0.1 }, 'Here "schedule.warmupSteps" counts the steps of the warm-up.'],
-    [{ 'loss.type': 'simpo' }, 'Unknown key. Here it is "method": one of sft, dpo, ipo, sr-dpo, sr-ipo.'],
-    [{ loss_type: 'sigmoid' }, 'Unknown key. Here it is "method": one of sft, dpo, ipo, sr-dpo, sr-ipo.'],
+    [
+      { 'loss.type': 'simpo' },
+      'Unknown key. Here it is "method": one of sft, dpo, ipo, sr-dpo, sr-ipo. sralign does not have simpo.',
+    ],
+    [
+      { loss_type: 'sigmoid' },
+      'Unknown key. Here it is "method": one of sft, dpo, ipo, sr-dpo, sr-ipo. sigmoid is here dpo.',
+    ],
   ])('%j', (changes, message) => {
     expect(messageOf(changes)).toContain(message);
   });
