@@ -83,6 +83,14 @@ const evaluation: TrainEvent = {
 };
 
 describe('progress', () => {
+  it('has a line for each named source of the evaluation', () => {
+    const screen = new Screen(false);
+    const ofKind = { eval_kind_loss: 0.25, 'eval_kind_rewards/accuracies': 0.5 };
+    progress(screen, { everySteps: 1 })({ ...evaluation, metrics: { ...evaluation.metrics, ...ofKind } });
+    expect(screen.lines[0]).toContain('evaluation at step 2  loss 0.5000');
+    expect(screen.lines[1]).toBe('  kind  loss 0.2500  accuracy 0.500');
+  });
+
   it('writes over one line on a terminal and keeps evaluations', () => {
     const screen = new Screen(true);
     const show = progress(screen, { everySteps: 10 });

@@ -14,7 +14,7 @@ const METADATA = /(^|\/)(dataset_infos?|dataset_dict|state|config)\.json$/;
  * those that match a pattern (`*`, `?`, `[…]`, `{…}`, `**`), and of these only a split's where one is named.
  *
  * @param split null: of a folder the only one, or the one usual for the purpose
- * @throws DataError when a folder or pattern has no data file, or as `filesOfSplit`
+ * @throws DataError when a folder or pattern has no data file, a split is named of a file, or as `filesOfSplit`
  */
 export async function filesOfPath(
   path: string,
@@ -25,6 +25,13 @@ export async function filesOfPath(
   if (status?.isDirectory()) return filesOfFolder(path, split, purpose);
   if (status !== null || !isDynamicPattern(path)) {
     if (status === null && HUB_ID.test(path) && !isDataFile(path)) throw noFile(path);
+    if (split !== null) {
+      throw new DataError('A file is no split: folders, patterns and data sets of the hub have them.', {
+        file: path,
+        field: 'split',
+        hint: 'Leave split out.',
+      });
+    }
     return [path];
   }
   const found = await glob(path, { absolute: path.startsWith('/'), expandDirectories: false });

@@ -49,7 +49,9 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
     const absent = missing ?? join(tokenizerFolder, 'tokenizer.json');
     return { spec, modelSource, ...assumedLengths(config, absent) };
   }
-  const { rows } = await readRows(sources, readingOf(config), measuredLimits(config, MEASURED_PAIRS));
+  const measured = measuredLimits(config, MEASURED_PAIRS);
+  const { rows } = await readRows(sources, readingOf(config), measured);
+  const count = (pairs: number): string => pairs.toLocaleString('en-US');
   const purpose = config.data.eval.length === 0 ? 'training' : 'evaluation';
   const loaded = await loadTokenizer(tokenizerFolder, { chatTemplate: config.tokens.chatTemplate });
   const { dataset } = encodeForRun(rows, purpose, config, loaded, null);
@@ -61,7 +63,7 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
     memoryPairs: pairs,
     sharedTokens: dataset.sharedAugmentation.length,
     lengthsSource:
-      `the first ${dataset.pairs.length.toLocaleString('en-US')} pairs of data.train: ` +
+      `${measured.limit === 'sample' ? `a sample of ${count(pairs.length)}` : `the first ${count(pairs.length)}`} pairs of data.train: ` +
       'time for their mean, memory for the longest of them in one microbatch',
   };
 }

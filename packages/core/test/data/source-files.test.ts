@@ -107,6 +107,14 @@ it.each<[string, string[], string, string | null, Purpose, string | string[]]>([
     ['a[1].jsonl'],
   ],
   [
+    'a split of a file',
+    ['a.jsonl'],
+    'a.jsonl',
+    'test',
+    'training',
+    'a.jsonl, field "split": A file is no split',
+  ],
+  [
     'no split of several',
     HUB_LAYOUT,
     '',

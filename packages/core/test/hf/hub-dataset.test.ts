@@ -1,11 +1,13 @@
 /** A data set of the hub becomes files of the cache, from a hub on this machine. */
 import { createHash } from 'node:crypto';
-import { readFile, readlink } from 'node:fs/promises';
+import { readFile, readlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
+import { parseConfig } from '../../src/config/load.js';
 import { DataError } from '../../src/errors.js';
+import { resolveSources } from '../../src/hf/data-sources.js';
 import { type HubDataset, hubDatasetFiles } from '../../src/hf/hub-dataset.js';
 import { temporaryFolder } from '../support.js';
 import { useCache } from './hub-server.js';
@@ -167,6 +169,35 @@ it.each<[string, Files, Files | null, Partial<HubDataset>, string | string[]]>([
 
 it('takes the test split for evaluation', async () => {
   expect(await outcome(OWN, null, {}, 'evaluation')).toEqual(['test']);
+});
+
+it('is a source of a run, beside local files', async () => {
+  await using folder = await temporaryFolder();
+  await using hub = await startHub(OWN);
+  useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
+  const local = join(folder.path, 'own.jsonl');
+  await writeFile(local, '');
+  const { data } = parseConfig({
+    method: 'dpo',
+    model: { path: 'model' },
+    data: {
+      train: [{ hub: 'org/pairs', weight: 0.5, format: 'hh' }, local],
+      eval: { hub: 'org/pairs', name: 'held' },
+    },
+    output: { folder: 'run' },
+  });
+  await expect(resolveSources({ data }, 'training', { offline: true })).rejects.toThrow(
+    'does not hold revision "main". It is downloaded when a run starts.',
+  );
+  const [first, second] = await resolveSources({ data }, 'training');
+  expect(first).toMatchObject({ weight: 0.5, format: 'hh', name: null });
+  expect(await Promise.all(first!.files.map(file => readFile(file, 'utf8')))).toEqual(['train 0', 'train 1']);
+  expect(second).toEqual({ files: [local], name: null, weight: 1 });
+  const [held] = await resolveSources({ data }, 'evaluation');
+  expect(held).toMatchObject({ name: 'held', weight: 1 });
+  expect(held!.files.map(file => file.slice(file.indexOf('data/')))).toEqual([
+    'data/test-00000-of-00001.parquet',
+  ]);
 });
 
 it('asks the hub once, links blobs as all Hugging Face tools do, and needs no network afterwards', async () => {
