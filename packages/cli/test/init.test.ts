@@ -54,6 +54,33 @@ describe('sralign init', () => {
     expect((await sralign(['data', 'preview', out])).stdout).toContain('<|im_start|>');
   });
 
+  it.each([
+    [
+      'messages',
+      {
+        messages: [
+          { role: 'user', content: 'Hi' },
+          { role: 'assistant', content: 'yes' },
+        ],
+      },
+      'chatml',
+    ],
+    ['text', { text: 'Once upon a time there was a dog.' }, null],
+    ['prompt-completion', { prompt: 'Hi', completion: ' yes' }, null],
+  ])('makes sft of %s, which no pair is', async (format, record, chatTemplate) => {
+    using folder = new TemporaryFolder();
+    const data = folder.write('single.jsonl', `${JSON.stringify(record)}\n`.repeat(3));
+    const out = folder.join('single.yaml');
+    const { stderr, stdout } = await sralign(['init', MODEL, data, '--out', out, '--json']);
+    expect(stderr).toBe('');
+    const { config } = JSON.parse(stdout) as { config: object };
+    expect(config).toMatchObject({ method: 'sft', data: { format }, tokens: { chatTemplate } });
+    const run = ['--set', `output.folder=${folder.join('run')}`, '--set', 'training.maxSteps=1'];
+    const { code, stderr: said } = await sralign(['train', out, ...run]);
+    expect(said).not.toMatch(/^sralign: /m);
+    expect(code).toBe(0);
+  });
+
   it('does not write over a file', async () => {
     using folder = new TemporaryFolder();
     const out = folder.write('mine.yaml', 'mine');

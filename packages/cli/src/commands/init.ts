@@ -97,7 +97,8 @@ async function look(model: string, data: string, options: InitOptions): Promise<
   const first = options.method ?? (fitsP ? 'sr-dpo' : 'dpo');
   const found = await read(first, data).catch(async error => {
     // Data without preferences are what sft is for.
-    if (options.method !== undefined || !(error instanceof core.DataError)) throw error;
+    const ofMethod = error instanceof core.SralignError && error.details.field === 'method';
+    if (options.method !== undefined || !ofMethod) throw error;
     return read('sft', data).catch(() => {
       throw error;
     });
