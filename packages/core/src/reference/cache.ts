@@ -7,7 +7,7 @@
  * the key, and pairs shared between runs and data sets are computed once. The file (reference/records.ts) is appended to
  * as the work goes on: a run that was killed continues where it stopped, and several processes may share it.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Communicator, SOLO } from '@sralign/native';
@@ -65,7 +65,7 @@ export class ReferenceCache {
 
   /** The entries of a request in its order, or undefined where one has not been computed. */
   lookup(request: ReferenceRequest): (AnswerLogps | undefined)[] {
-    return request.pairs.map(pair => this.entries.get(entryKey(pair, request)));
+    return entryKeys(request).map(key => this.entries.get(key));
   }
 
   /**
@@ -83,7 +83,8 @@ export class ReferenceCache {
     onBatch: (donePairs: number) => Promise<void>,
   ): Promise<AnswerLogps[]> {
     const { communicator } = this;
-    const missing = request.pairs.filter(pair => !this.entries.has(entryKey(pair, request)));
+    const keys = entryKeys(request);
+    const missing = request.pairs.filter((_, i) => !this.entries.has(keys[i]!));
     let donePairs = request.pairs.length - missing.length;
     const tokensOf = (pair: PairTokens): number => packedTokens(pair, request.view);
     for (const round of balancedRounds(missing, communicator.worldSize, batchPairs, tokensOf)) {
@@ -118,7 +119,8 @@ export class ReferenceCache {
    * @throws CheckpointError when the cache does not belong to this model or these kernels
    */
   verify(model: CausalLM, request: ReferenceRequest, pairs: number): void {
-    const stored = request.pairs.filter(pair => this.entries.has(entryKey(pair, request)));
+    const keys = entryKeys(request);
+    const stored = request.pairs.filter((_, i) => this.entries.has(keys[i]!));
     const stride = Math.max(1, Math.floor(stored.length / Math.max(1, pairs)));
     const sample = stored.filter((_, i) => i % stride === 0).slice(0, pairs);
     if (sample.length === 0) return;
@@ -163,9 +165,27 @@ function score(model: CausalLM, pairs: readonly PairTokens[], request: Reference
   ]);
 }
 
+const knownKeys = new WeakMap<ReferenceRequest, readonly string[]>();
+
+/** The keys of all pairs, computed once for a request: there may be hundreds of thousands. */
+function entryKeys(request: ReferenceRequest): readonly string[] {
+  let keys = knownKeys.get(request);
+  if (keys === undefined) {
+    keys = request.pairs.map(pair => entryKey(pair, request));
+    knownKeys.set(request, keys);
+  }
+  return keys;
+}
+
 /** Hash of the tokens that the two log-probs depend on. */
 function entryKey(pair: PairTokens, { view, sharedAugmentation }: ReferenceRequest): string {
-  const prefix = view === 'plain' ? [...pair.prompt] : [...sharedAugmentation, ...pair.augmentedPrompt];
-  const ids = [prefix.length, ...prefix, pair.chosen.length, ...pair.chosen, ...pair.rejected];
-  return createHash('sha256').update(Int32Array.from(ids)).digest('base64url').slice(0, 24);
+  const prefix = view === 'plain' ? [pair.prompt] : [sharedAugmentation, pair.augmentedPrompt];
+  const prefixTokens = prefix.reduce((sum, { length }) => sum + length, 0);
+  const ids = new Int32Array(2 + prefixTokens + pair.chosen.length + pair.rejected.length);
+  let filled = 0;
+  for (const part of [[prefixTokens], ...prefix, [pair.chosen.length], pair.chosen, pair.rejected]) {
+    ids.set(part, filled);
+    filled += part.length;
+  }
+  return hash('sha256', ids, 'base64url').slice(0, 24);
 }

@@ -4,7 +4,7 @@
  * killed process left unfinished, damage, a record of another model) it leaves out, and who needs it computes it again. Of
  * two records of a pair the first counts, for all readers and at all times.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CheckpointError } from '../errors.js';
@@ -99,9 +99,7 @@ export class RecordsFile {
   }
 
   private render(pair: string, { chosen, rejected }: AnswerLogps): string {
-    const sum = createHash('sha256')
-      .update(`${this.modelKey} ${pair} ${chosen} ${rejected}`)
-      .digest('base64url');
+    const sum = hash('sha256', `${this.modelKey} ${pair} ${chosen} ${rejected}`, 'base64url');
     return JSON.stringify({ pair, chosen, rejected, sum: sum.slice(0, 12) });
   }
 

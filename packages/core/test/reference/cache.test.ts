@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { CheckpointError } from '../../src/errors.js';
@@ -36,6 +37,20 @@ describe('ReferenceCache', () => {
     await cache.fill(model, more, 3, async done => void counts.push(done));
     expect(counts).toEqual([2]);
     model.dispose();
+  });
+
+  it('finds a pair by the tokens that its numbers depend on, as in every version before', async () => {
+    await using folder = await temporaryFolder();
+    const model = await tinyModel('llama grouped');
+    const cache = new ReferenceCache(folder.path, 'key-a');
+    const one = { ...request, pairs: pairs.slice(0, 1) };
+    await cache.fill(model, one, 1, yieldNothing);
+    model.dispose();
+    const { augmentedPrompt, chosen, rejected } = pairs[0]!;
+    const prefix = [...sharedAugmentation, ...augmentedPrompt];
+    const ids = Int32Array.from([prefix.length, ...prefix, chosen.length, ...chosen, ...rejected]);
+    const expected = createHash('sha256').update(ids).digest('base64url').slice(0, 24);
+    expect(keys(await readFile(cache.file, 'utf8'))).toEqual([expected]);
   });
 
   it('continues after a kill in the middle of a line', async () => {
