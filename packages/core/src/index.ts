@@ -13,6 +13,7 @@ export { withoutSecrets } from './config/secrets.js';
 export { readPreferenceRows, readRows } from './data/read.js';
 export { measuredLimits, type Reading, type ReadLimits, readingOf } from './data/reading.js';
 export { dataReports, dataWarnings } from './data/report.js';
+export { RowCounter } from './data/row-counts.js';
 export type { ChatMessage, DataReport, PreferenceRow, ReadReport } from './data/rows.js';
 export { Sampler, type WeightedPairs } from './data/sampler.js';
 export type { DataSource } from './data/source.js';
@@ -63,7 +64,8 @@ export {
 } from './tokens/examples.js';
 export { type EndRules, explainPair, type PairExplanation } from './tokens/explain.js';
 export { explainSequences, type SequenceExplanation } from './tokens/explain-sequence.js';
-export { type EncodedForRun, encodeForRun, equalAnswersOf, type TokenLimits } from './tokens/run-data.js';
+export type { TokenLimits } from './tokens/row-encoder.js';
+export { type EncodedForRun, encodeForRun, equalAnswersOf } from './tokens/run-data.js';
 export { textNotices } from './tokens/text-notices.js';
 export { loadTokenizer, type Tokenizer } from './tokens/tokenizer.js';
 export type { TrainEvent, TrainResult } from './train/events.js';

@@ -88,9 +88,11 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
   if (encoded instanceof Error) throw encoded;
   const { dataset, notice } = encoded;
   const report = core.dataReports('training', reports, dataset.reports);
+  const counter = new core.RowCounter();
+  for (const row of rows) counter.add(row);
   const warnings = [
     ...report.flatMap(core.dataWarnings),
-    ...core.rowWarnings(rows, 'training', config.method),
+    ...core.rowWarnings(counter.counts, 'training', config.method),
   ];
   const ofTurn = ends.endTokens > 1 ? core.endOfTurnNotice(tokenizer) : null;
   const ofTexts = core.textNotices(reports, config.data.chat, tokenizer.chatTemplate);

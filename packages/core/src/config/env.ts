@@ -24,6 +24,8 @@ export interface Ranks {
 }
 
 export interface Environment extends Ranks {
+  /** XDG_CACHE_HOME: what can be made again; default `~/.cache`. */
+  readonly cacheHome: string;
   /** HF_HOME: root of Hugging Face's local files. */
   readonly hfHome: string;
   /** HF_HUB_CACHE: folder of downloaded models; default `<hfHome>/hub`. */
@@ -47,6 +49,7 @@ export function environment(): Environment {
   const hfHome = readFolder('HF_HOME') ?? join(cacheHome, 'huggingface');
   const hfToken = hubToken();
   return {
+    cacheHome,
     hfHome,
     hfHubCache: readFolder('HF_HUB_CACHE') ?? join(hfHome, 'hub'),
     ...(hfToken === undefined ? {} : { hfToken }),

@@ -12,6 +12,7 @@ import type { Answer, ConversationRow, PromptContent, Row, TextRow } from '../da
 import { DataError } from '../errors.js';
 import { answersIn } from './conversation.js';
 import {
+  type Encoded,
   type EncodedDataset,
   type EncodedSequence,
   encodeAnswer,
@@ -32,8 +33,8 @@ export interface SequenceOptions {
   readonly turns: 'all' | 'last';
 }
 
-/** What a row of SFT becomes: sequences, at least one, or why it is left out. */
-export type EncodedRow = EncodedSequence[] | 'dropped' | 'untrained';
+/** What a row of SFT becomes: it has no other answer that could be equal. */
+export type EncodedRow = Exclude<Encoded<EncodedSequence>, 'equalAfterCut'>;
 
 /**
  * Encodes rows for SFT.

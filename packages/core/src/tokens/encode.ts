@@ -95,12 +95,7 @@ export function encodePairs(
   options: EncodeOptions,
 ): EncodedDataset<EncodedPair> {
   const encoding = prepareEncoding(rows, tokenizer, options);
-  const { pairs, reports } = encodeEach(rows, row => {
-    const full = encodeInFull(row, encoding);
-    if (isLeftOut(full, options.policy)) return 'dropped';
-    const pair = fitToPolicy(full, encoding);
-    return sameTokens(pair.chosen, pair.rejected) ? 'equalAfterCut' : [pair];
-  });
+  const { pairs, reports } = encodeEach(rows, row => encodePair(row, encoding));
   return {
     pairs,
     sharedAugmentation: encoding.sharedAugmentation,
@@ -110,35 +105,66 @@ export function encodePairs(
   };
 }
 
+/** The pair of one row, or why it is left out. */
+export function encodePair(row: PreferenceRow, encoding: Encoding): Encoded<EncodedPair> {
+  const full = encodeInFull(row, encoding);
+  if (isLeftOut(full, encoding.policy)) return 'dropped';
+  const pair = fitToPolicy(full, encoding);
+  return sameTokens(pair.chosen, pair.rejected) ? 'equalAfterCut' : [pair];
+}
+
+/** The examples of a row, at least one, or why it is left out. */
+export type Encoded<Example extends EncodedExample> = Example[] | 'dropped' | 'equalAfterCut' | 'untrained';
+
 /**
  * Encodes rows one after another, and counts what becomes of them.
  *
- * @param encode gives the examples of a row, at least one, or why it is left out
  * @throws DataError when no example is left
  */
 export function encodeEach<R extends { readonly file: string }, Example extends EncodedExample>(
   rows: readonly R[],
-  encode: (row: R) => Example[] | 'dropped' | 'equalAfterCut' | 'untrained',
+  encode: (row: R) => Encoded<Example>,
 ): { readonly pairs: Example[]; readonly reports: EncodeReport[] } {
   const pairs: Example[] = [];
-  const reports = new Map<string, EncodeReport>();
+  const counter = new EncodeCounter();
   for (const [done, row] of rows.entries()) {
     if (done % 100 === 0) reportProgress({ phase: 'encoding', done, total: rows.length, unit: 'pairs' });
-    const report = reports.get(row.file) ?? newReport(row.file);
-    reports.set(row.file, report);
     const examples = encode(row);
-    if (!Array.isArray(examples)) {
-      report[examples]++;
-      continue;
-    }
-    for (const example of examples) {
-      pairs.push(example);
-      countInto(report, example);
-    }
+    counter.add(row.file, examples);
+    if (Array.isArray(examples)) pairs.push(...examples);
   }
   reportProgress({ phase: 'encoding', done: rows.length, total: rows.length, unit: 'pairs' });
-  if (pairs.length === 0) throw emptyError([...reports.values()]);
-  return { pairs, reports: [...reports.values()] };
+  if (pairs.length === 0) throw emptyError(counter.reports);
+  return { pairs, reports: counter.reports };
+}
+
+/** Counts what becomes of rows, and adds up what was counted elsewhere. */
+export class EncodeCounter {
+  readonly #byFile = new Map<string, EncodeReport>();
+
+  /** One a file, in the order in which they came. */
+  get reports(): EncodeReport[] {
+    return [...this.#byFile.values()];
+  }
+
+  add(file: string, made: Encoded<EncodedExample>): void {
+    const report = this.#of(file);
+    if (Array.isArray(made)) for (const example of made) countInto(report, example);
+    else report[made]++;
+  }
+
+  merge(others: readonly EncodeReport[]): void {
+    for (const { file, ...counts } of others) {
+      const report = this.#of(file);
+      for (const [key, count] of Object.entries(counts)) report[key as keyof EncodeCounts] += count;
+    }
+  }
+
+  #of(file: string): EncodeReport {
+    const report = this.#byFile.get(file) ?? newReport(file);
+    this.#byFile.set(file, report);
+    return report;
+  }
 }
 
 /** What is the same for all rows. */
@@ -356,7 +382,8 @@ function longPromptError({ row, promptTokens }: FullPrompt, { maxPromptTokens }:
   });
 }
 
-function emptyError(reports: readonly EncodeReport[]): DataError {
+/** No example is left. */
+export function emptyError(reports: readonly EncodeReport[]): DataError {
   const [first] = reports;
   if (first === undefined) return new DataError('There are no rows to encode.');
   const sum = (key: 'dropped' | 'equalAfterCut' | 'untrained'): number =>

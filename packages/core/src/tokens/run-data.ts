@@ -2,26 +2,16 @@
 
 import { isRefined } from '../config/method.js';
 import type { Config } from '../config/schema.js';
+import type { RowStream } from '../data/read.js';
 import type { EqualAnswers, Row } from '../data/rows.js';
-import { ConfigError, SralignError } from '../errors.js';
-import {
-  type EncodedDataset,
-  type EncodedExample,
-  type EncodeOptions,
-  encodePairs,
-  tokensOf,
-} from './encode.js';
+import { SralignError } from '../errors.js';
+import { type EncodedDataset, type EncodeOptions, encodePairs } from './encode.js';
 import { encodeSequences } from './encode-sequence.js';
-import { isPair } from './examples.js';
+import { encodeStream, type StreamOptions } from './encode-stream.js';
+import { checkTokens, type EncodeTask, type TokenLimits } from './row-encoder.js';
+import type { SetCache } from './set-cache.js';
+import type { StoredSet } from './set-file.js';
 import type { Tokenizer } from './tokenizer.js';
-
-/** What limits the tokens of a model. */
-export interface TokenLimits {
-  readonly vocabularySize: number;
-  readonly maxPositions: number;
-  /** Where the model is from, for messages. */
-  readonly modelFolder: string;
-}
 
 export interface EncodedForRun {
   readonly dataset: EncodedDataset;
@@ -52,7 +42,8 @@ export function encodeForRun(
             tokenizer,
             { policy: config.tokens, augmentation },
           );
-    if (limits !== null) checkTokens(dataset, limits);
+    if (limits !== null)
+      for (const example of dataset.pairs) checkTokens(example, dataset.sharedAugmentation, limits);
     return dataset;
   };
   const need = needOfAugmentation(config, purpose);
@@ -61,9 +52,51 @@ export function encodeForRun(
     return { dataset: encode(config.augmentation), notice: null };
   } catch (error) {
     if (need === 'required' || !concernsAugmentation(error)) throw error;
-    const notice = `The augmented view is not evaluated (evaluation.augmented: auto). ${error.message}`;
-    return { dataset: encode(null), notice };
+    return { dataset: encode(null), notice: leftOut(error) };
   }
+}
+
+export interface RunDataRequest {
+  readonly purpose: 'training' | 'evaluation';
+  readonly config: Config;
+  readonly tokenizer: Tokenizer;
+  readonly limits: TokenLimits;
+  /** What `open` reads. */
+  readonly files: readonly string[];
+  /** What else decides which rows it gives, as JSON. */
+  readonly rowSettings: unknown;
+  readonly open: () => RowStream;
+}
+
+/**
+ * The same for the rows of files, which are not in memory together; from the cache where it has them.
+ *
+ * @throws as `encodeForRun` and `open`, the error of the first row that has one; the signal's reason when it is aborted
+ */
+export async function loadRunData(
+  { purpose, config, tokenizer, limits, files, rowSettings, open }: RunDataRequest,
+  cache: SetCache,
+  options: StreamOptions,
+): Promise<StoredSet> {
+  const need = needOfAugmentation(config, purpose);
+  const task: EncodeTask = {
+    kind: config.method === 'sft' ? 'sequences' : 'pairs',
+    policy: config.tokens,
+    turns: config.sft.turns,
+    augmentation: need === 'none' ? null : config.augmentation,
+    limits,
+  };
+  const { vocabularySize, maxPositions } = limits;
+  const settings = [rowSettings, need, { ...task, limits: { vocabularySize, maxPositions } }];
+  return cache.get({ files, tokenizer, settings }, async () => {
+    try {
+      return { encoded: await encodeStream(open, task, tokenizer, options), notice: null };
+    } catch (error) {
+      if (need !== 'optional' || !concernsAugmentation(error)) throw error;
+      const plain = { ...task, augmentation: null };
+      return { encoded: await encodeStream(open, plain, tokenizer, options), notice: leftOut(error) };
+    }
+  });
 }
 
 /** SFT reads the chosen answer only. */
@@ -78,47 +111,8 @@ function needOfAugmentation(
   return evaluation.augmented === 'auto' ? 'optional' : 'required';
 }
 
+const leftOut = ({ message }: Error): string =>
+  `The augmented view is not evaluated (evaluation.augmented: auto). ${message}`;
+
 const concernsAugmentation = (error: unknown): error is SralignError =>
   error instanceof SralignError && error.details.field?.startsWith('augmentation.') === true;
-
-function checkTokens(dataset: EncodedDataset, limits: TokenLimits): void {
-  const { vocabularySize, maxPositions, modelFolder } = limits;
-  const prefixTokens = dataset.sharedAugmentation.length;
-  for (const example of dataset.pairs) {
-    const where = { file: example.file, row: example.row };
-    const largest = largestToken(example, dataset.sharedAugmentation);
-    if (largest >= vocabularySize) {
-      throw new ConfigError(
-        `The tokenizer gives token ${largest}, but the model in ${modelFolder} has a vocabulary of ${vocabularySize}.`,
-        { ...where, field: 'model.tokenizer', hint: 'Use the tokenizer that belongs to the model.' },
-      );
-    }
-    const answer = isPair(example) ? Math.max(example.chosen.length, example.rejected.length) : 0;
-    const plain = isPair(example) ? example.prompt.length + answer : example.tokens.length;
-    if (plain > maxPositions) {
-      throw new ConfigError(
-        `A sequence of ${plain} tokens does not fit the model's ${maxPositions} positions.`,
-        { ...where, field: 'tokens.maxTokens', hint: 'Lower tokens.maxTokens.' },
-      );
-    }
-    if (!isPair(example)) continue;
-    const augmented = prefixTokens + example.augmentedPrompt.length + answer;
-    if (augmented > maxPositions) {
-      throw new ConfigError(
-        `A sequence of ${augmented} tokens (with the quality prompt) does not fit the model's ${maxPositions} positions.`,
-        {
-          ...where,
-          field: 'augmentation.prompt',
-          hint: 'Lower tokens.maxTokens or shorten augmentation.prompt.',
-        },
-      );
-    }
-  }
-}
-
-function largestToken(example: EncodedExample, sharedAugmentation: Int32Array): number {
-  let largest = 0;
-  for (const ids of [...tokensOf(example), sharedAugmentation])
-    for (const id of ids) largest = Math.max(largest, id);
-  return largest;
-}

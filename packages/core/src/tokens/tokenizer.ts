@@ -56,6 +56,8 @@ export interface Tokenizer {
   readonly addedTokens: ReadonlyMap<number, string>;
   /** Ids that end a generation: EOS, and those that generation_config.json and config.json list. */
   readonly stopTokenIds: readonly number[];
+  /** With these `loadTokenizer` gives the same again, to another thread. */
+  readonly origin: { readonly folder: string; readonly options: LoadTokenizerOptions };
   /** sha256 of all that decides the ids: tokenizer.json, added tokens, chat template, BOS and EOS. */
   readonly hash: string;
 }
@@ -133,6 +135,7 @@ export async function loadTokenizer(
     specialTokens: { ...special.named, eos_token: engine.tokenOf(eosTokenId)! },
     addedTokens: new Map(special.added.map(({ id, content }) => [id, content])),
     stopTokenIds: [...new Set([eosTokenId, ...listedEos])],
+    origin: { folder, options: { now, chatTemplate: chosenTemplate } },
     hash: hash.digest('hex'),
   };
 }

@@ -8,8 +8,8 @@ import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { readJsonFile } from '../hf/folder.js';
-import { type EncodedDataset, type EncodedExample, tokensOf } from '../tokens/encode.js';
-import { isPair } from '../tokens/examples.js';
+import type { EncodedStream } from '../tokens/encode-stream.js';
+import { DIGEST_BYTES } from '../tokens/example-store.js';
 
 export const INPUTS_FILE = 'inputs.json';
 
@@ -17,7 +17,7 @@ const dataSchema = z.strictObject({
   /** Of every pair and of p. */
   sha256: z.string(),
   pairs: z.int().min(0),
-  /** The beginning of each pair's own digest, PAIR_BYTES long, one behind the other in base64. */
+  /** The beginning of each pair's own digest, DIGEST_BYTES long, one behind the other in base64. */
   pairDigests: z.string(),
 });
 
@@ -36,22 +36,14 @@ const schema = z.strictObject({
 export type DataDigest = z.output<typeof dataSchema>;
 export type RunInputs = z.output<typeof schema>;
 
-const PAIR_BYTES = 8;
-
 /** The digest of every token of every example, and of which of them are trained on, in their order. */
-export function digestData({ pairs, sharedAugmentation }: EncodedDataset): DataDigest {
-  const digests = Buffer.alloc(pairs.length * PAIR_BYTES);
-  for (const [i, pair] of pairs.entries()) digestExample(pair).copy(digests, i * PAIR_BYTES, 0, PAIR_BYTES);
+export function digestData({ chunks, sharedAugmentation }: DigestedData): DataDigest {
+  const digests = Buffer.concat(chunks.map(chunk => chunk.digests));
   const sha256 = createHash('sha256').update(sharedAugmentation).update(digests).digest('hex');
-  return { sha256, pairs: pairs.length, pairDigests: digests.toString('base64') };
+  return { sha256, pairs: digests.length / DIGEST_BYTES, pairDigests: digests.toString('base64') };
 }
 
-function digestExample(example: EncodedExample): Buffer {
-  const hash = createHash('sha256');
-  for (const ids of tokensOf(example)) hash.update(Int32Array.of(ids.length)).update(ids);
-  if (!isPair(example)) hash.update(example.trained);
-  return hash.digest();
-}
+type DigestedData = Pick<EncodedStream, 'chunks' | 'sharedAugmentation'>;
 
 export const digestText = (text: string): string => createHash('sha256').update(text).digest('hex');
 
@@ -120,8 +112,8 @@ function describeChange(before: DataDigest | null, now: DataDigest | null): stri
 
 function pairDigests(data: DataDigest | null): string[] {
   const bytes = Buffer.from(data?.pairDigests ?? '', 'base64');
-  return Array.from({ length: Math.floor(bytes.length / PAIR_BYTES) }, (_, i) =>
-    bytes.toString('latin1', i * PAIR_BYTES, (i + 1) * PAIR_BYTES),
+  return Array.from({ length: Math.floor(bytes.length / DIGEST_BYTES) }, (_, i) =>
+    bytes.toString('latin1', i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES),
   );
 }
 

@@ -1,14 +1,15 @@
 /** From a configuration to everything a run needs: model, encoded pairs and their reference log-probs. */
 import { join } from 'node:path';
-import type { Communicator } from '@sralign/native';
-import { inTurns } from '../comm/turns.js';
+import { type Communicator, threads } from '@sralign/native';
+import { inTurns, isHostLeader } from '../comm/turns.js';
+import { environment } from '../config/env.js';
 import type { Config } from '../config/schema.js';
-import { readRows } from '../data/read.js';
+import { streamRows } from '../data/read.js';
 import { limitsOf, readingOf } from '../data/reading.js';
 import { dataReports } from '../data/report.js';
-import { type DataReport, kindOf } from '../data/rows.js';
+import type { DataReport } from '../data/rows.js';
 import type { WeightedPairs } from '../data/sampler.js';
-import { type DataSource, weightedPairs } from '../data/source.js';
+import { type DataSource, filesOf, weightedPairs } from '../data/source.js';
 import { ConfigError, DataError } from '../errors.js';
 import { resolveSources } from '../hf/data-sources.js';
 import { type Companions, readCompanions } from '../hf/folder.js';
@@ -19,9 +20,11 @@ import type { ModelSpec } from '../model/spec.js';
 import { ReferenceCache } from '../reference/cache.js';
 import { endOfTurnNotice } from '../tokens/completion.js';
 import { type EncodedDataset, type EncodedExample, sameTokens } from '../tokens/encode.js';
+import type { EncodedStream } from '../tokens/encode-stream.js';
 import { isPair } from '../tokens/examples.js';
-import { encodeForRun } from '../tokens/run-data.js';
+import { loadRunData } from '../tokens/run-data.js';
 import { withChatTemplate } from '../tokens/saved-template.js';
+import { SetCache } from '../tokens/set-cache.js';
 import { textNotices } from '../tokens/text-notices.js';
 import { loadTokenizer, type Tokenizer } from '../tokens/tokenizer.js';
 import { emptyGroupWarnings } from './eval-groups.js';
@@ -41,8 +44,8 @@ export interface Sources {
   readonly tokenizer: Tokenizer;
   /** Of the model, as its config.json says. */
   readonly spec: ModelSpec;
-  readonly train: EncodedDataset;
-  readonly evaluation: EncodedDataset | null;
+  readonly train: EncodedStream;
+  readonly evaluation: EncodedStream | null;
   /** Of `data.train` and `data.eval`, with their files. */
   readonly trainSources: readonly DataSource[];
   readonly evalSources: readonly DataSource[];
@@ -57,15 +60,17 @@ export interface Sources {
 }
 
 /**
- * Reads, encodes and checks the data of a run; nothing is written.
+ * Reads, encodes and checks the data of a run; nothing but the cache of encoded data is written.
  *
  * @param now the clock of chat templates
- * @throws ModelError, DataError, ConfigError naming the file, row and field
+ * @param signal aborting it ends the work; one process only
+ * @throws ModelError, DataError, ConfigError naming the file, row and field; the signal's reason when it is aborted
  */
 export async function prepareSources(
   config: Config,
   communicator: Communicator,
   now: Date,
+  signal?: AbortSignal,
 ): Promise<Sources> {
   const folders = await inTurns(communicator, () => resolveFolders(config));
   const { modelFolder, tokenizerFolder } = folders;
@@ -76,18 +81,28 @@ export async function prepareSources(
   const reports: DataReport[] = [];
   const notices: string[] = [];
   const warnings: string[] = [];
+  const cache = new SetCache(config.data.cacheFolder ?? join(environment().cacheHome, 'sralign', 'encoded'));
   const encode = async (
     purpose: DataReport['purpose'],
     sources: readonly DataSource[],
-  ): Promise<EncodedDataset> => {
-    const read = await readRows(sources, readingOf(config), limitsOf(config, purpose));
-    const { dataset, notice } = encodeForRun(read.rows, purpose, config, tokenizer, limits);
-    reports.push(...dataReports(purpose, read.reports, dataset.reports));
+  ): Promise<EncodedStream> => {
+    const [reading, ofRows] = [readingOf(config), limitsOf(config, purpose)];
+    const request = {
+      ...{ purpose, config, tokenizer, limits },
+      files: filesOf(sources),
+      rowSettings: { reading, sources, ofRows: ofRows.maxPairs === null ? null : ofRows },
+      open: () => streamRows(sources, reading, ofRows),
+    };
+    // The first rank of a host has its processors to itself, and the others find what it has encoded.
+    const threads = encodingThreads(communicator);
+    const options = { threads, signal: communicator.worldSize === 1 ? signal : undefined };
+    const { encoded, notice } = await inTurns(communicator, () => loadRunData(request, cache, options));
+    reports.push(...dataReports(purpose, encoded.readReports, encoded.reports));
     if (notice !== null) notices.push(notice);
-    const ofTurn = read.rows.some(row => kindOf(row) === 'chat') ? endOfTurnNotice(tokenizer) : null;
+    const ofTurn = encoded.rowCounts.some(({ chats }) => chats > 0) ? endOfTurnNotice(tokenizer) : null;
     if (ofTurn !== null && !notices.includes(ofTurn)) notices.push(ofTurn);
-    warnings.push(...rowWarnings(read.rows, purpose, config.method));
-    return dataset;
+    warnings.push(...rowWarnings(encoded.rowCounts, purpose, config.method));
+    return encoded;
   };
   const { trainSources, evalSources } = await inTurns(communicator, async () => ({
     trainSources: await resolveSources(config, 'training'),
@@ -110,7 +125,7 @@ export async function prepareSources(
     chosen: chatTemplate !== null,
     dialogues: ofTraining.every(({ format }) => format === 'hh'),
   });
-  notices.push(...textNotices(reports, config.data.chat, tokenizer.chatTemplate));
+  notices.push(...cache.notices, ...textNotices(reports, config.data.chat, tokenizer.chatTemplate));
   return {
     ...folders,
     ...{ companions, tokenizer, spec, train, evaluation, sharedAugmentation },
@@ -126,6 +141,12 @@ function checkWeights(blocks: number | readonly WeightedPairs[]): void {
     field: 'data.train',
     hint: 'Raise them; a weight of 1 visits every pair once an epoch.',
   });
+}
+
+function encodingThreads(communicator: Communicator): number {
+  const { hosts, rank } = communicator;
+  if (!isHostLeader(communicator)) return threads();
+  return threads() * hosts.filter(host => host === hosts[rank]).length;
 }
 
 /** @throws DataError when the two begin differently: they go through the same passes */

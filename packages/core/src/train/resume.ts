@@ -145,7 +145,7 @@ function parseSaved(text: string, file: string): unknown {
 /** Sections and keys that may change between a run and its continuation: they do not alter the steps that both do. */
 const CHANGEABLE: readonly string[] = [
   ...['output', 'logging', 'checkpoint', 'evaluation'],
-  ...['reference.cacheFolder', 'reference.verifyPairs'],
+  ...['data.cacheFolder', 'reference.cacheFolder', 'reference.verifyPairs'],
   ...[
     'training.device',
     'training.threads',

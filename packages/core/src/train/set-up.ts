@@ -130,7 +130,7 @@ async function setUpLocked(
   const finished = resume ? await checkRun(config, communicator) : null;
   if (finished !== null) return finished;
   const now = await templateClock(config.output.folder, resume, communicator);
-  const sources = await prepareSources(config, communicator, now);
+  const sources = await prepareSources(config, communicator, now, options.signal);
   const inputs = await agreeOnSources(config, sources, communicator);
   await checkMemory(config, sources, device, communicator, options.onEvent);
   const resumed = resume ? await findCheckpoint(config, inputs, communicator) : null;
@@ -162,6 +162,7 @@ async function inputsOf(config: Config, { configFile, trace }: RunOptions): Prom
     ...input('reference.cacheFolder', reference.cacheFolder),
     ...input('tokens.chatTemplate', templateFile(tokens.chatTemplate)),
     ...(await localInputs(config)),
+    ...input('data.cacheFolder', config.data.cacheFolder),
     ...input('the configuration', configFile),
     ...input('--trace', trace),
   ];

@@ -4,8 +4,8 @@ import { isRefined, type Method } from '../config/method.js';
 import type { Config } from '../config/schema.js';
 import { unusedSettings } from '../config/unused.js';
 import { percent } from '../data/report.js';
-import { rowTexts } from '../data/row-texts.js';
-import type { DataReport, Row } from '../data/rows.js';
+import type { RowCounts } from '../data/row-counts.js';
+import type { DataReport } from '../data/rows.js';
 import { scheduleFactor } from '../optim/schedule.js';
 import type { EncodedExample } from '../tokens/encode.js';
 import { isPair } from '../tokens/examples.js';
@@ -31,50 +31,38 @@ export function configWarnings(config: Config, totalSteps: number): string[] {
 const REPEATED_SHARE = 0.1;
 
 /** Answers that are empty, or begin with the prompt, in each file. */
-export function rowWarnings(rows: readonly Row[], purpose: DataReport['purpose'], method: Method): string[] {
-  const fields = method === 'sft' ? (['chosen'] as const) : (['chosen', 'rejected'] as const);
-  return [...byFile(rows)].flatMap(([file, ofFile]) => {
-    const texts = ofFile.map(rowTexts);
-    const countWhere = (matches: (answer: string, question: string) => boolean) =>
-      fields.map(field => ({
-        field,
-        count: texts.filter(row => row[field].some(answer => matches(answer, row.question))).length,
-      }));
-    const describe = (counts: readonly { field: string; count: number }[]): string =>
-      counts
-        .filter(({ count }) => count > 0)
-        .map(({ field, count }) => (method === 'sft' ? `${count}` : `${count} ${field}`))
+export function rowWarnings(
+  counts: readonly RowCounts[],
+  purpose: DataReport['purpose'],
+  method: Method,
+): string[] {
+  const fields = method === 'sft' ? (['Chosen'] as const) : (['Chosen', 'Rejected'] as const);
+  return counts.flatMap(counted => {
+    const { file, rows } = counted;
+    const countsOf = (what: 'empty' | 'repeated') => fields.map(field => counted[`${what}${field}`]);
+    const describe = (what: 'empty' | 'repeated'): string =>
+      countsOf(what)
+        .map((count, index) => {
+          if (count === 0) return '';
+          return method === 'sft' ? `${count}` : `${count} ${fields[index]!.toLowerCase()}`;
+        })
+        .filter(text => text !== '')
         .join(', ');
     const warnings: string[] = [];
-    const empty = countWhere(answer => answer.trim() === '');
-    if (empty.some(({ count }) => count > 0)) {
+    if (countsOf('empty').some(count => count > 0)) {
       warnings.push(
-        `${file}: of ${ofFile.length} ${purpose} records, answers without any text: ${describe(empty)}. ` +
+        `${file}: of ${rows} ${purpose} records, answers without any text: ${describe('empty')}. ` +
           'The model learns of them to say nothing, or not to.',
       );
     }
-    const repeated = countWhere(repeatsPrompt);
-    if (repeated.some(({ count }) => count > REPEATED_SHARE * ofFile.length)) {
+    if (countsOf('repeated').some(count => count > REPEATED_SHARE * rows)) {
       warnings.push(
-        `${file}: of ${ofFile.length} ${purpose} records, answers that begin by repeating the prompt: ${describe(repeated)}. ` +
+        `${file}: of ${rows} ${purpose} records, answers that begin by repeating the prompt: ${describe('repeated')}. ` +
           'The prompt stands in front of them anyway; write the answers without it.',
       );
     }
     return warnings;
   });
-}
-
-const repeatsPrompt = (answer: string, question: string): boolean =>
-  question !== '' && answer.trimStart().startsWith(question);
-
-function byFile<Item extends { readonly file: string }>(items: readonly Item[]): Map<string, Item[]> {
-  const groups = new Map<string, Item[]>();
-  for (const item of items) {
-    const group = groups.get(item.file);
-    if (group === undefined) groups.set(item.file, [item]);
-    else group.push(item);
-  }
-  return groups;
 }
 
 /** A few equal pairs come about by chance; beyond this share of a file they were put there. */
@@ -85,9 +73,12 @@ export function sharedPairsWarnings(
   train: readonly EncodedExample[],
   evaluation: readonly EncodedExample[],
 ): string[] {
-  if (evaluation.length === 0) return [];
-  const sources = new Map(train.map(pair => [digestOf(pair), pair.file]));
-  return [...byFile(evaluation)].flatMap(([file, pairs]) => {
+  // There may be hundreds of thousands of training pairs: only those that look like one of the others are compared.
+  const looks = new Set(evaluation.map(lookOf));
+  const sources = new Map<string, string>();
+  for (const pair of train) if (looks.has(lookOf(pair))) sources.set(digestOf(pair), pair.file);
+  return [...new Set(evaluation.map(({ file }) => file))].flatMap(file => {
+    const pairs = evaluation.filter(pair => pair.file === file);
     const origins = pairs.map(pair => sources.get(digestOf(pair))).filter(origin => origin !== undefined);
     if (origins.length <= SHARED_SHARE * pairs.length) return [];
     return [
@@ -95,6 +86,12 @@ export function sharedPairsWarnings(
         `(of ${[...new Set(origins)].join(', ')}): the evaluation says how well they were learnt by heart.`,
     ];
   });
+}
+
+/** A number that equal examples share, and few others. */
+function lookOf(example: EncodedExample): number {
+  const parts = isPair(example) ? [example.prompt, example.chosen, example.rejected] : [example.tokens];
+  return parts.reduce((look, ids) => (31 * look + 7 * ids.length + (ids.at(-1) ?? 0)) % 2 ** 40, 0);
 }
 
 /** Of what a method reads of an example. */

@@ -50,7 +50,7 @@ describe('the ranks agree', () => {
   });
 
   const sources = (referenceFolder: string): Sources => {
-    const pairs = { pairs: [], sharedAugmentation: new Int32Array() };
+    const pairs = { pairs: [], chunks: [], sharedAugmentation: new Int32Array() };
     const tokenizer = { hash: 'a tokenizer', chatTemplate: null };
     return {
       modelFolder: storiesFolder,

@@ -7,6 +7,7 @@ import { describeConfig } from '../../src/config/describe.js';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
 import type { Config } from '../../src/config/schema.js';
 import { USERS } from '../../src/config/unused.js';
+import { RowCounter } from '../../src/data/row-counts.js';
 import type { PreferenceRow } from '../../src/data/rows.js';
 import type { EncodedPair, EncodedSequence } from '../../src/tokens/encode.js';
 import { promptAndAnswer } from '../../src/tokens/examples.js';
@@ -89,6 +90,11 @@ describe('configWarnings', () => {
 });
 
 describe('rowWarnings', () => {
+  const countsOf = (rows: readonly PreferenceRow[]) => {
+    const counter = new RowCounter();
+    for (const one of rows) counter.add(one);
+    return counter.counts;
+  };
   const row = (number: number, chosen: string, rejected: string, file = 'a.jsonl'): PreferenceRow => ({
     kind: 'pair',
     file,
@@ -102,22 +108,22 @@ describe('rowWarnings', () => {
 
   it('counts empty answers', () => {
     const rows = [...good(20), row(21, ' \n', 'No'), row(22, 'Red', ''), row(23, '', '.', 'b.jsonl')];
-    const [a, b, ...more] = rowWarnings(rows, 'training', 'dpo');
+    const [a, b, ...more] = rowWarnings(countsOf(rows), 'training', 'dpo');
     expect(a).toMatch(/^a\.jsonl: of 22 training records, answers without any text: 1 chosen, 1 rejected\. /);
     expect(b).toMatch(/^b\.jsonl: of 1 training records, answers without any text: 1 chosen\. /);
     expect(more).toEqual([]);
-    expect(rowWarnings([row(1, 'Red', '')], 'training', 'sft')).toEqual([]);
+    expect(rowWarnings(countsOf([row(1, 'Red', '')]), 'training', 'sft')).toEqual([]);
   });
 
   it('names answers that repeat the prompt beyond a tenth of the records', () => {
     const repeated = [row(0, 'Name a colour.\nRed', 'No'), row(1, '  Name a colour. Red', 'Name a colour.')];
-    expect(rowWarnings([...good(18), ...repeated], 'evaluation', 'dpo')).toEqual([]);
-    expect(rowWarnings([...good(17), ...repeated], 'evaluation', 'dpo')).toEqual([
+    expect(rowWarnings(countsOf([...good(18), ...repeated]), 'evaluation', 'dpo')).toEqual([]);
+    expect(rowWarnings(countsOf([...good(17), ...repeated]), 'evaluation', 'dpo')).toEqual([
       expect.stringMatching(
         /^a\.jsonl: of 19 evaluation records, answers that begin by repeating the prompt: 2 chosen, 1 rejected\. /,
       ),
     ]);
-    expect(rowWarnings([row(0, 'Red', 'Name a colour. No')], 'training', 'sft')).toEqual([]);
+    expect(rowWarnings(countsOf([row(0, 'Red', 'Name a colour. No')]), 'training', 'sft')).toEqual([]);
   });
 
   it('compares answers of a chat with its last message', () => {
@@ -131,8 +137,8 @@ describe('rowWarnings', () => {
         ],
       },
     };
-    expect(rowWarnings([chat], 'training', 'dpo')[0]).toContain('repeating the prompt: 1 chosen.');
-    expect(rowWarnings([{ ...chat, chosen: 'Be brief. Red' }], 'training', 'dpo')).toEqual([]);
+    expect(rowWarnings(countsOf([chat]), 'training', 'dpo')[0]).toContain('repeating the prompt: 1 chosen.');
+    expect(rowWarnings(countsOf([{ ...chat, chosen: 'Be brief. Red' }]), 'training', 'dpo')).toEqual([]);
   });
 });
 

@@ -159,6 +159,11 @@ export const dataSchema = z.strictObject({
     'max_eval_samples',
     'n_eval_examples',
   ),
+  cacheFolder: key(
+    text().transform(expandHome).nullable().prefault(null),
+    'Folder of data sets that are encoded already, for later starts; null: sralign/encoded in XDG_CACHE_HOME or ~/.cache. ' +
+      'What was not used for longest goes once they take 20 GiB.',
+  ),
 });
 
 /** The sources of a configuration, files named alone among them. */
