@@ -60,7 +60,9 @@ export class EncodePool implements AsyncDisposable {
 
   constructor(threads: number, tokenizer: Tokenizer, task: PreparedTask) {
     const workerData: WorkerSetup = { origin: tokenizer.origin, tokenizerHash: tokenizer.hash, task };
-    this.#workers = Array.from({ length: threads }, () => new Worker(WORKER_FILE, { workerData }));
+    // The flags of this process are its own affair: --conditions would lead a thread to the sources.
+    const options = { workerData, execArgv: [] };
+    this.#workers = Array.from({ length: threads }, () => new Worker(WORKER_FILE, options));
     this.#waiting = this.#workers.map(() => []);
     for (const [index, worker] of this.#workers.entries()) {
       worker.on('message', (reply: Reply) => {

@@ -75,7 +75,7 @@ describe('encodeStream', () => {
     async (_, make, augmentation) => {
       const rows = manyRows(make);
       const expected = encodePairs(rows, chat, { policy, augmentation });
-      for (const threads of [1, 2, 3]) {
+      for (const threads of [1, 2]) {
         const made = await encodeStream(streamOf(rows), { ...task, augmentation, limits }, chat, { threads });
         expect(plain(made.pairs)).toEqual(plain(expected.pairs));
         expect(made.sharedAugmentation).toEqual(expected.sharedAugmentation);
@@ -198,7 +198,7 @@ describe('encodeStream', () => {
       };
       const options = { threads: 2, signal: controller.signal };
       await expect(encodeStream(open, task, stories, options)).rejects.toBe(stop);
-      expect(seen).toBeLessThan(after + 300);
+      expect(seen).toBeLessThan(after + 600);
     }
   });
 
