@@ -71,7 +71,7 @@ export function packedShape(
   const rowsOfExamples: number[] = [];
   for (const example of examples) {
     if ('inputs' in example) {
-      tokens += example.inputs;
+      tokens += tokensIn(example, view);
       segments++;
       rowsOfExamples.push(example.trained);
       targets += example.trained;
@@ -83,7 +83,7 @@ export function packedShape(
     // The last token of an answer predicts nothing, and the end of the prompt predicts the first of both.
     const inputs = [example.chosen - 1, example.rejected - 1];
     const answerTokens = inputs.reduce((sum, count) => sum + count, 0);
-    tokens += prompt + answerTokens;
+    tokens += tokensIn(example, view);
     segments += 1 + inputs.filter(count => count > 0).length;
     rowsOfExamples.push(answerTokens + 1);
     targets += answerTokens + inputs.length;
@@ -104,8 +104,14 @@ export function packedShape(
 
 /** The examples, first those of which a view packs most tokens. */
 export function longestFirst(examples: readonly ExampleLengths[], view: View): ExampleLengths[] {
-  const tokens = new Map(examples.map(example => [example, packedShape([example], view, 0, 0).tokens]));
-  return [...examples].sort((a, b) => tokens.get(b)! - tokens.get(a)!);
+  return [...examples].sort((a, b) => tokensIn(b, view) - tokensIn(a, view));
+}
+
+/** The `tokens` of a shape that has this example alone, and no p. */
+function tokensIn(example: ExampleLengths, view: View): number {
+  if ('inputs' in example) return example.inputs;
+  const prompt = view === 'augmented' ? example.augmentedPrompt : example.prompt;
+  return prompt + example.chosen - 1 + example.rejected - 1;
 }
 
 /** The shape of a batch of `count` average examples; `count` need not be whole. */

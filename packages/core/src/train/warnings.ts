@@ -73,6 +73,7 @@ export function sharedPairsWarnings(
   train: readonly EncodedExample[],
   evaluation: readonly EncodedExample[],
 ): string[] {
+  if (evaluation.length === 0) return [];
   // There may be hundreds of thousands of training pairs: only those that look like one of the others are compared.
   const looks = new Set(evaluation.map(lookOf));
   const sources = new Map<string, string>();
