@@ -1,6 +1,7 @@
 /** The parts of the tokenizer that make it fast, against plain ones. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { buildBpe } from '../../src/tokens/engine/bpe.js';
 import { PairTable } from '../../src/tokens/engine/pair-table.js';
 import { findRegExp, isolator } from '../../src/tokens/engine/pattern.js';
 import { remembered } from '../../src/tokens/engine/word-cache.js';
@@ -56,4 +57,37 @@ it('the memory of words answers as what it remembers, whatever it has forgotten'
   expect(encode('299999')).toEqual([6, 50, 57, 57, 57, 57, 57]);
   // The word of the beginning is forgotten, the long one never known, the last one still there.
   expect(asked - before).toBe(3);
+});
+
+it('words of a SentencePiece tokenizer that are encoded apart have the tokens that they have together', () => {
+  const merges = ['\u2581 a', 'a b', '\u2581a b', '\u2581 \u2581', '\u2581\u2581 b', 'b c', '\u2581 bc'];
+  const tokens = [
+    '<unk>',
+    '\u2581',
+    'a',
+    'b',
+    'c',
+    '<0xC3>',
+    '<0xA9>',
+    ...merges.map(merge => merge.replace(' ', '')),
+  ];
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  const spec = {
+    ...{ type: 'BPE', vocab: Object.fromEntries(ids), merges, unk_token: '<unk>', ignore_merges: false },
+    ...{ fuse_unk: true, byte_fallback: true },
+  } as const;
+  const apart = buildBpe({ ...spec, merges: [...merges] }, ids, 'f');
+  // One merge over the beginning of a word, of lowest rank, of a character that is not in the texts: nothing may be cut.
+  const withX = new Map([...ids, ['x', ids.size], ['x\u2581', ids.size + 1]]);
+  const together = buildBpe({ ...spec, merges: [...merges, 'x \u2581'] }, withX, 'f');
+  const text = fc.string({
+    unit: fc.constantFrom('a', 'b', 'c', '\u2581', '\u2581', 'é', '中'),
+    maxLength: 30,
+  });
+  fc.assert(
+    fc.property(text, one => {
+      expect(apart.encode(one)).toEqual(together.encode(one));
+    }),
+    { numRuns: 500 },
+  );
 });

@@ -8,6 +8,7 @@ import { ModelError } from '../../errors.js';
 import { MergeQueue } from './merge-queue.js';
 import { PairTable } from './pair-table.js';
 import type { BpeSpec } from './schema.js';
+import { remembered } from './word-cache.js';
 
 export interface Model {
   /** Token ids of one piece. @throws ModelError when a token is unknown and the model has none for that */
@@ -70,12 +71,45 @@ export function buildBpe(spec: BpeSpec, ids: ReadonlyMap<string, number>, file: 
     return word;
   };
 
+  const encodeWord = (word: string): readonly number[] => mergeAll(characters(word), merges);
+  if (wordsAreApart(spec, ids, merges)) {
+    const encodeKnown = remembered(encodeWord);
+    return { encode: piece => wordsOf(piece).flatMap(encodeKnown) };
+  }
   return {
     encode(piece) {
       const whole = spec.ignore_merges ? ids.get(piece) : undefined;
-      return whole === undefined ? mergeAll(characters(piece), merges) : [whole];
+      return whole === undefined ? encodeWord(piece) : [whole];
     },
   };
+}
+
+/** What SentencePiece writes for a space. */
+const SPACE = '\u2581';
+
+/**
+ * Whether no merge reaches over the beginning of a word: no token has a space behind anything else. Such tokenizers take a whole
+ * text as one piece, and still every word has tokens of its own. (An unknown character must become something: where it vanished,
+ * the spaces around it would meet.)
+ */
+function wordsAreApart(spec: BpeSpec, ids: ReadonlyMap<string, number>, { results }: Merges): boolean {
+  const { unk_token: unknown, continuing_subword_prefix: prefix, end_of_word_suffix: suffix } = spec;
+  if (spec.ignore_merges || prefix || suffix || unknown == null || unknown.includes(SPACE)) return false;
+  const merged = new Set(results);
+  return ids.has(SPACE) && ![...ids].some(([token, id]) => merged.has(id) && /[^\u2581]\u2581/.test(token));
+}
+
+/** The words of a text, each with the spaces in front of it. */
+function wordsOf(text: string): string[] {
+  const words: string[] = [];
+  let start = 0;
+  for (let at = text.indexOf(SPACE, 1); at > 0; at = text.indexOf(SPACE, at + 1)) {
+    if (text[at - 1] === SPACE) continue;
+    words.push(text.slice(start, at));
+    start = at;
+  }
+  words.push(text.slice(start));
+  return words;
 }
 
 const encoder = new TextEncoder();
