@@ -10,6 +10,8 @@ import { loadConfig, stringifyConfig } from '../../dist/config/load.js';
 import { readMetrics } from '../../dist/metrics/jsonl.js';
 import { ReferenceCache } from '../../dist/reference/cache.js';
 import { RecordsFile } from '../../dist/reference/records.js';
+import { chunkOf, examplesOf } from '../../dist/tokens/example-store.js';
+import { readSet, type StoredSet, writeSet } from '../../dist/tokens/set-file.js';
 import { templateClock } from '../../dist/train/clock.js';
 import { checkInputs, digestText } from '../../dist/train/inputs.js';
 import { checkRun, writeResult } from '../../dist/train/resume.js';
@@ -52,6 +54,32 @@ const RESULT = {
   metrics: { eval_loss: 0.5 },
   intervals: {},
   seconds: 12.5,
+};
+
+const SET_KEY = digestText('set');
+const CHUNK = chunkOf([
+  {
+    ...{
+      file: 'a.jsonl',
+      row: 1,
+      prompt: Int32Array.of(1, 2),
+      chosen: Int32Array.of(3),
+      rejected: Int32Array.of(4),
+    },
+    ...{ augmentedPrompt: Int32Array.of(2), cut: { promptTokens: 0, chosenTokens: 1, rejectedTokens: 0 } },
+  },
+]);
+const SET: StoredSet = {
+  encoded: {
+    ...{
+      pairs: examplesOf(CHUNK),
+      chunks: [CHUNK],
+      sharedAugmentation: Int32Array.of(1, 5),
+      augmented: true,
+    },
+    ...{ tokenizerHash: digestText('b'), reports: [], readReports: [], rowCounts: [] },
+  },
+  notice: null,
 };
 
 const CHECKED = { 'config.json': '{}', 'trainer-state.json': '{"a": 1}' };
@@ -169,5 +197,13 @@ export const checkpointTargets: readonly Target[] = [
     ],
     `${MODEL_KEY.slice(0, 16)}.jsonl`,
     async folder => new ReferenceCache(folder, MODEL_KEY).damagedRecords,
+  ),
+  // What is damaged is encoded again: no error is right.
+  fileTarget(
+    'encoded-set',
+    'bytes',
+    [await written(folder => writeSet(join(folder, 'a.set'), SET_KEY, SET), 'a.set')],
+    'a.set',
+    folder => readSet(join(folder, 'a.set'), SET_KEY),
   ),
 ];
