@@ -166,6 +166,13 @@ describe('encodeStream', () => {
     expect(pairs.filter(pair => !textOf(pair).includes('2001'))).toEqual([]);
   });
 
+  it('renders chats by the template that was chosen, in every thread', async () => {
+    const chosen = await loadTokenizer(STORIES, { chatTemplate: 'chatml' });
+    const rows = manyRows(chatRow);
+    const { pairs } = await encodeStream(streamOf(rows), task, chosen, { threads: 2 });
+    expect(plain(pairs)).toEqual(plain(encodePairs(rows, chosen, { policy, augmentation: null }).pairs));
+  });
+
   it('refuses a tokenizer that has changed since', async () => {
     const tokenizer = { ...stories, hash: 'another' };
     await expect(encodeStream(streamOf(manyRows(textRow)), task, tokenizer, { threads: 2 })).rejects.toThrow(

@@ -73,7 +73,13 @@ it('words of a SentencePiece tokenizer that are encoded apart have the tokens th
   ];
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const spec = {
-    ...{ type: 'BPE', vocab: Object.fromEntries(ids), merges, unk_token: '<unk>', ignore_merges: false },
+    ...{
+      type: 'BPE' as const,
+      vocab: Object.fromEntries(ids),
+      merges,
+      unk_token: '<unk>',
+      ignore_merges: false,
+    },
     ...{ fuse_unk: true, byte_fallback: true },
   } as const;
   const apart = buildBpe({ ...spec, merges: [...merges] }, ids, 'f');
