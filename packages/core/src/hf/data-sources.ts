@@ -64,12 +64,13 @@ function filesOfSource(source: SourceConfig, purpose: Purpose, offline: boolean)
 /** A pair is known by its file, so that one with two names or weights could not be told apart. */
 function checkApart(sources: readonly DataSource[], field: string): void {
   const owners = new Map<string, DataSource>();
+  const weighted = sources.some(({ weight }) => weight !== 1);
   for (const source of sources) {
     for (const file of source.files) {
       const owner = owners.get(file) ?? source;
       owners.set(file, owner);
       const settings = ({ files, ...rest }: DataSource): string => JSON.stringify(rest);
-      if (owner === source || (settings(owner) === settings(source) && source.weight === 1)) continue;
+      if (owner === source || (settings(owner) === settings(source) && !weighted)) continue;
       throw new ConfigError('This file belongs to two sources that differ, or have a weight.', {
         file,
         field,

@@ -168,6 +168,9 @@ it('refuses what cannot be told apart or has nothing to visit', async () => {
   await refused({ train: [file, { path: folder.path, name: 'b' }] }).toThrow(
     `${file}, field "data.train": This file belongs to two sources that differ`,
   );
+  await refused({
+    train: [file, { path: await writePairs(join(folder.path, 'c.jsonl'), WORDS, 'zoo'), weight: 2 }, file],
+  }).toThrow(`${file}, field "data.train": This file belongs to two sources`);
   await refused({ train: [{ path: file, weight: 0.01 }] }).toThrow('so small that an epoch has no pair');
   const park = await writePairs(join(folder.path, 'park/b.jsonl'), WORDS, 'park');
   await refused(
