@@ -41,7 +41,7 @@ export const USERS: readonly Users[] = [
       (isPlain(config) && config.data.eval.length > 0 && config.evaluation.augmented !== false),
   },
   { keys: ['evaluation.augmented'], users: 'dpo and ipo', isUser: isPlain },
-  { keys: ['sft.reduction'], users: 'sft', isUser: ({ method }) => method === 'sft' },
+  { keys: ['sft.reduction', 'sft.turns'], users: 'sft', isUser: ({ method }) => method === 'sft' },
   {
     keys: ['optimizer.alpha'],
     users: 'optimizer.name: rmsprop',

@@ -98,13 +98,15 @@ function encodeAnswered(
 
 /**
  * The texts between answers and the answers are tokenised one by one, so that each answer has the tokens that it has behind the
- * same conversation as its prompt. What follows the last answer is left out.
+ * same conversation as its prompt. What follows the last answer that fits is left out.
  */
 function encodeConversation(
-  { file, row, messages, tools, firstTrained }: ConversationRow,
+  conversation: ConversationRow,
   tokenizer: Tokenizer,
-  { policy }: SequenceOptions,
+  options: SequenceOptions,
 ): EncodedRow {
+  const { file, row, messages, tools, firstTrained } = conversation;
+  const { policy } = options;
   const indices = [...messages.keys()].filter(
     index => index >= firstTrained && messages[index]!.role === 'assistant',
   );
@@ -122,35 +124,36 @@ function encodeConversation(
     if (i > 0) append(text.slice(answers[i - 1]![1], start), 0);
     append(text.slice(start, end), 1);
   }
-  return cutConversation({ file, row }, ids, trained, policy);
-}
-
-/** Cuts the end of a conversation, and what is not trained on before that. */
-function cutConversation(
-  { file, row }: Place,
-  ids: readonly number[],
-  trained: readonly number[],
-  { maxTokens, longPrompt }: TokenPolicy,
-): EncodedRow {
-  const end = trained.lastIndexOf(1, maxTokens - 1) + 1;
-  if (end === 0 && longPrompt === 'error') {
-    throw new DataError(`The conversation has no answer in its first ${maxTokens} tokens.`, {
-      file,
-      row,
-      field: 'messages',
-      hint: 'Raise tokens.maxTokens, or leave such conversations out with tokens.longPrompt: drop.',
-    });
-  }
-  if (end === 0) return 'untrained';
-  return [
-    {
-      file,
-      row,
+  const end = trained.lastIndexOf(1, policy.maxTokens - 1) + 1;
+  if (end > 0) {
+    const kept = {
       tokens: Int32Array.from(ids.slice(0, end)),
       trained: Uint8Array.from(trained.slice(0, end)),
-      cut: { promptTokens: 0, endTokens: ids.length - end },
-    },
-  ];
+    };
+    return [{ file, row, ...kept, cut: { promptTokens: 0, endTokens: ids.length - end } }];
+  }
+  return encodeFirstAnswer(conversation, indices[0]!, ids.length, tokenizer, options);
+}
+
+/** Of a conversation whose first answer begins behind the limit: that answer, with what the policy leaves of its prompt. */
+function encodeFirstAnswer(
+  { file, row, messages, tools }: ConversationRow,
+  index: number,
+  wholeTokens: number,
+  tokenizer: Tokenizer,
+  options: SequenceOptions,
+): EncodedRow {
+  const prompt = { kind: 'chat', messages: messages.slice(0, index), tools } as const;
+  const place = { file, row };
+  const made = encodeAnswered(place, prompt, messages[index]!, `messages[${index}]`, tokenizer, options);
+  if (!Array.isArray(made)) return made;
+  return made.map(sequence => {
+    const { promptTokens } = sequence.cut;
+    return {
+      ...sequence,
+      cut: { promptTokens, endTokens: wholeTokens - promptTokens - sequence.tokens.length },
+    };
+  });
 }
 
 /**

@@ -146,17 +146,32 @@ describe('a conversation', () => {
     }
   });
 
-  it('without an answer within the limit is refused, or left out and counted', () => {
+  it('whose first answer begins behind the limit has a prompt that is too long, as an answer to it', () => {
     const policy = (longPrompt: TokenPolicy['longPrompt']) =>
-      options({ maxTokens: 5, maxPromptTokens: 2, longPrompt });
-    expect(() => encodeSequences([long], chat, policy('error'))).toThrow(
-      'f.jsonl:1, field "messages": The conversation has no answer in its first 5 tokens.',
+      options({ maxTokens: 12, maxPromptTokens: 8, longPrompt });
+    const late = conversation(user('one two three four five six'), ...long.messages.slice(1));
+    expect(() => encodeRow(late, chat, policy('error'))).toThrow(
+      /^f\.jsonl:1, field "prompt": The prompt has \d+ tokens; the limit is 8\./,
     );
-    const both = [long, { ...completion('Q', 'A'), row: 2 }];
-    const { pairs, reports } = encodeSequences(both, chat, policy('keep-end'));
-    expect(pairs.map(({ row }) => row)).toEqual([2]);
-    expect(reports).toMatchObject([{ pairs: 1, untrained: 1, dropped: 0 }]);
-    expect(() => encodeSequences([long], chat, policy('drop'))).toThrow(/1 conversations have no answer/);
+    expect(encodeRow(late, chat, policy('drop'))).toBe('dropped');
+    const [whole] = encodeRow(late, chat, options()) as { tokens: Int32Array }[];
+    for (const side of ['keep-end', 'keep-start'] as const) {
+      const [cut] = encodeRow(late, chat, policy(side)) as never as [
+        { tokens: Int32Array; trained: Uint8Array; cut: { promptTokens: number; endTokens: number } },
+      ];
+      const first: Row = {
+        kind: 'completion',
+        ...place,
+        prompt: { kind: 'chat', messages: late.messages.slice(0, 1) },
+        completion: 'one two',
+      };
+      const [expected] = encodeRow(first, chat, policy(side)) as {
+        tokens: Int32Array;
+        trained: Uint8Array;
+      }[];
+      expect([cut.tokens, cut.trained]).toEqual([expected!.tokens, expected!.trained]);
+      expect(cut.tokens.length + cut.cut.promptTokens + cut.cut.endTokens).toBe(whole!.tokens.length);
+    }
   });
 
   it('trains with turns: last on the last answer, as on an answer to what stands before it', () => {
@@ -282,13 +297,13 @@ describe('explainSequences', () => {
         tokenizer,
         options({ maxTokens: 5, maxPromptTokens: 2, longPrompt }),
       );
-      expect(explained.cut.end.tokens).toBe(0);
+      if (explained.fate !== 'used') expect(explained.cut.end.tokens).toBe(0);
       expect(explained.sequences[0]!.at(-1)!.trained).toBe(true);
       return explained.fate;
     };
     const answer = completion(' one two three', ' four');
     expect([fateOf(answer, neox, 'error'), fateOf(answer, neox, 'drop')]).toEqual(['refused', 'dropped']);
     const row = conversation(user('one two three'), assistant('four'));
-    expect([fateOf(row, chat, 'error'), fateOf(row, chat, 'keep-end')]).toEqual(['refused', 'untrained']);
+    expect([fateOf(row, chat, 'error'), fateOf(row, chat, 'keep-end')]).toEqual(['refused', 'used']);
   });
 });

@@ -40,6 +40,7 @@ describe('configWarnings', () => {
     ['dpo', { optimizer: { beta1: 0.8 } }, 'optimizer.beta1'],
     ['dpo', { optimizer: { beta2: 0.99 } }, 'optimizer.beta2'],
     ['sr-ipo', { sft: { reduction: 'token' } }, 'sft.reduction'],
+    ['dpo', { sft: { turns: 'last' } }, 'sft.turns'],
     ['sft', { augmentation: { prompt: 'p' }, data: { eval: ['e.jsonl'] } }, 'augmentation.prompt'],
     ['dpo', { augmentation: { maxTokens: 1 } }, 'augmentation.maxTokens'],
     [
