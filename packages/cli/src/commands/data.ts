@@ -76,8 +76,19 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
     config.method !== 'sft' && row.kind === 'pair'
       ? core.explainPair(row, tokenizer, encoding)
       : core.explainSequences(row, tokenizer, { policy: config.tokens, turns: config.sft.turns });
-  const shown = rows.slice(0, options.rows).map(explain);
-  const { ends } = explain(rows[0]!);
+  const explainUsable = (row: (typeof rows)[number]): (PairExplanation | SequenceExplanation)[] => {
+    try {
+      return [explain(row)];
+    } catch (error) {
+      // Rows that cannot be used are named below, all together.
+      if (error instanceof core.DataError) return [];
+      throw error;
+    }
+  };
+  const shown = rows.slice(0, options.rows).flatMap(explainUsable);
+  const usable = rows.find(row => explainUsable(row).length > 0);
+  if (usable === undefined && encoded instanceof Error) throw encoded;
+  const { ends } = explain(usable ?? rows[0]!);
   if (!options.json) {
     for (const explained of shown) {
       const text = 'sequences' in explained ? sequencesText(explained) : pairText(explained);

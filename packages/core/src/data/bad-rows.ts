@@ -38,6 +38,17 @@ export class BadRows {
     return { first: this.#first.map(plain), more: [...this.#more] };
   }
 
+  /** How many there are of each kind, for reports. */
+  reasons(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    const add = (what: string, count: number): void => {
+      counts[badRowReason(what)] = (counts[badRowReason(what)] ?? 0) + count;
+    };
+    for (const error of this.#first) add(whatIsWrong(error), 1);
+    for (const [what, count] of this.#more) add(what, count);
+    return counts;
+  }
+
   /** What is wrong with each, without the hints, and counts of those that are not kept in full. */
   lines(): string[] {
     const more = [...this.#more].sort((a, b) => b[1] - a[1]).map(([what, count]) => `${count} ${what}`);
@@ -80,6 +91,9 @@ class BadRowsError extends DataError {
 function withoutHint({ message, details: { hint } }: DataError): string {
   return hint === undefined ? message : message.slice(0, -hint.length - 1);
 }
+
+/** Under this name bad rows of a kind are counted with what is left out. */
+export const badRowReason = (what: string): string => `bad row, ${what}`;
 
 /** The same for rows with the same fault. */
 export function whatIsWrong({ details, problem }: DataError): string {

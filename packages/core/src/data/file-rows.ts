@@ -1,6 +1,6 @@
 /** The rows of one file: its format is recognised, its records are parsed, and what becomes of them is counted. */
 import { DataError } from '../errors.js';
-import { BadRows, whatIsWrong } from './bad-rows.js';
+import { BadRows, badRowReason, whatIsWrong } from './bad-rows.js';
 import { checkColumns, inColumns, renameColumns } from './formats/columns.js';
 import { checkGives, formatNamed, type Recognition, recognise } from './formats/detect.js';
 import { has, isObject } from './formats/fields.js';
@@ -140,7 +140,7 @@ function rowsOf(
     if (!(cause instanceof DataError)) throw cause;
     const named = inColumns(cause, reading.columns);
     bad.add(named);
-    return reading.onBadRow === 'skip' ? skip(report, row, `bad row, ${whatIsWrong(named)}`) : [];
+    return reading.onBadRow === 'skip' ? skip(report, row, badRowReason(whatIsWrong(named))) : [];
   }
 }
 

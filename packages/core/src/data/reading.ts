@@ -16,13 +16,15 @@ export interface ReadLimits {
   readonly seed?: number;
 }
 
+export type OnBadRow = Config['data']['onBadRow'];
+
 export interface Reading extends Pick<ParseOptions, 'pairs' | 'minScoreGap'> {
   readonly format: DataFormat;
   readonly columns: Columns;
   /** Whether texts are the turns of a chat; null: where they come with a system text. */
   readonly chat: boolean | null;
   /** What happens to a record that does not fit: it ends the reading at its end, or is left out and counted. */
-  readonly onBadRow: 'error' | 'skip';
+  readonly onBadRow: OnBadRow;
   /** SFT reads the chosen answer only, so it keeps pairs of equal answers; it alone learns from single answers. */
   readonly method: Method;
 }

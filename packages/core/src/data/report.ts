@@ -1,14 +1,17 @@
 /** What became of the records of the data files: one account a file, and what is worth a warning. */
+import { BadRows, type PlainBadRows } from './bad-rows.js';
 import type { DataReport, EncodeCounts, ReadReport } from './rows.js';
 
 /** More than this share of records left out, or of pairs cut, is more than a few odd rows. */
 const WARN_SHARE = 0.1;
 
+const NO_BAD_ROWS: PlainBadRows = { first: [], more: [] };
+
 /** Joins what reading and encoding counted. @param encoded one entry a file that gave a pair of texts */
 export function dataReports(
   purpose: DataReport['purpose'],
   read: readonly ReadReport[],
-  encoded: readonly (EncodeCounts & { readonly file: string })[],
+  encoded: readonly (EncodeCounts & { readonly file: string; readonly bad: PlainBadRows })[],
 ): DataReport[] {
   const none: EncodeCounts = {
     pairs: 0,
@@ -22,9 +25,15 @@ export function dataReports(
     endsCut: 0,
   };
   return read.map(report => {
-    const counts = encoded.find(({ file }) => file === report.file) ?? none;
+    const { bad, ...counts } = encoded.find(({ file }) => file === report.file) ?? {
+      ...none,
+      bad: NO_BAD_ROWS,
+    };
+    const badRows = new BadRows();
+    badRows.merge(bad);
     const reasons = {
       ...report.skipped,
+      ...badRows.reasons(),
       'prompt too long': counts.dropped,
       'answers equal after the cut': counts.equalAfterCut,
       'no answer within tokens.maxTokens': counts.untrained,
@@ -33,7 +42,12 @@ export function dataReports(
       .filter(([, records]) => records > 0)
       .sort((a, b) => b[1] - a[1]);
     const readAs = describeFormat(report);
-    return { ...report, ...counts, purpose, readAs, leftOut: Object.fromEntries(leftOut) };
+    return {
+      ...report,
+      ...counts,
+      ...{ purpose, readAs, leftOut: Object.fromEntries(leftOut) },
+      badRows: [...report.badRows, ...badRows.lines()],
+    };
   });
 }
 

@@ -8,6 +8,7 @@
  * The rules of BOS, EOS and of the borders between texts are those of preference pairs (encode.ts). Of preference data the chosen
  * answer is taken; nothing is read of the other one.
  */
+import type { OnBadRow } from '../data/reading.js';
 import type { Answer, ConversationRow, PromptContent, Row, TextRow } from '../data/rows.js';
 import { DataError } from '../errors.js';
 import { answersIn } from './conversation.js';
@@ -31,6 +32,8 @@ export interface SequenceOptions {
   readonly policy: TokenPolicy;
   /** Which answers of a conversation are trained on. */
   readonly turns: 'all' | 'last';
+  /** Rows that cannot be encoded; default error. */
+  readonly onBadRow?: OnBadRow;
 }
 
 /** What a row of SFT becomes: it has no other answer that could be equal. */
@@ -46,7 +49,7 @@ export function encodeSequences(
   tokenizer: Tokenizer,
   options: SequenceOptions,
 ): EncodedDataset<EncodedSequence> {
-  const { pairs, reports } = encodeEach(rows, row => encodeRow(row, tokenizer, options));
+  const { pairs, reports } = encodeEach(rows, row => encodeRow(row, tokenizer, options), options.onBadRow);
   return {
     pairs,
     sharedAugmentation: new Int32Array(),

@@ -4,12 +4,16 @@
  * many there are.
  */
 import { setImmediate } from 'node:timers/promises';
+import { BadRows } from '../data/bad-rows.js';
 import type { RowStream } from '../data/read.js';
+import type { OnBadRow } from '../data/reading.js';
 import { RowCounter, type RowCounts } from '../data/row-counts.js';
 import { rowTexts } from '../data/row-texts.js';
 import type { ReadReport, Row } from '../data/rows.js';
+import { DataError } from '../errors.js';
 import { reportProgress } from '../progress.js';
-import { EncodeCounter, type EncodedDataset, emptyError } from './encode.js';
+import type { EncodedDataset } from './encode.js';
+import { badRowsIn, EncodeCounter, type EncodeReport, emptyError } from './encode-counter.js';
 import { EncodePool } from './encode-pool.js';
 import { type Chunk, examplesIn, examplesOf } from './example-store.js';
 import {
@@ -97,7 +101,7 @@ async function encodeOnce(
     rows += batch.length;
   }
   while (pool.isBusy) take(await pool.next());
-  if (reading.failure !== null) throw reading.failure;
+  throwFailures(counter.reports, reading.failure, task.onBadRow);
   reportProgress({ phase: 'encoding', done: rows, total: rows, unit: 'pairs' });
   if (chunks.length === 0) throw emptyError(counter.reports);
   return {
@@ -151,6 +155,14 @@ class LazyPool implements AsyncDisposable {
 function charactersOf(row: Row): number {
   const { question, chosen, rejected } = rowTexts(row);
   return [question, ...chosen, ...rejected].reduce((sum, { length }) => sum + length, 0);
+}
+
+/** @throws what is wrong with rows, and how reading ended, together where both are about the data */
+function throwFailures(reports: readonly EncodeReport[], failure: unknown, onBadRow: OnBadRow): void {
+  const bad = onBadRow === 'error' ? badRowsIn(reports) : new BadRows();
+  if (failure !== null && !(failure instanceof DataError && bad.count > 0)) throw failure;
+  if (failure instanceof DataError) bad.add(failure);
+  bad.throwIfAny();
 }
 
 /** How reading ended. */

@@ -9,13 +9,8 @@
  * are what its template writes (completion.ts). A cut answer ends where it was cut.
  */
 
-import {
-  type Answer,
-  type EncodeCounts,
-  type PreferenceRow,
-  type PromptContent,
-  textOf,
-} from '../data/rows.js';
+import type { OnBadRow } from '../data/reading.js';
+import { type Answer, type PreferenceRow, type PromptContent, textOf } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
 import { reportProgress } from '../progress.js';
 import {
@@ -27,6 +22,7 @@ import {
   splitAroundAugmentation,
 } from './augment.js';
 import { chatCompletion } from './completion.js';
+import { badRowsIn, EncodeCounter, type EncodeReport, emptyError, isBadRow } from './encode-counter.js';
 import { isPair, type PairTokens, type SequenceTokens } from './examples.js';
 import { type EncodedPrompt, encodeContinuation, encodePrompt, encodeRendered } from './sequence.js';
 import type { Tokenizer } from './tokenizer.js';
@@ -36,6 +32,8 @@ export interface EncodeOptions {
   readonly policy: TokenPolicy;
   /** null where nothing reads the augmented view: it is then the plain one. */
   readonly augmentation: AugmentationOptions | null;
+  /** Rows that cannot be encoded; default error. */
+  readonly onBadRow?: OnBadRow;
 }
 
 /** A pair as tokens. */
@@ -66,11 +64,6 @@ export const tokensOf = (example: EncodedExample): Int32Array[] =>
     ? [example.prompt, example.augmentedPrompt, example.chosen, example.rejected]
     : [example.tokens];
 
-/** What became of the rows of one file. */
-export interface EncodeReport extends EncodeCounts {
-  readonly file: string;
-}
-
 export interface EncodedDataset<Example extends EncodedExample = EncodedExample> {
   /** Pairs, or for SFT sequences. */
   readonly pairs: Example[];
@@ -95,7 +88,7 @@ export function encodePairs(
   options: EncodeOptions,
 ): EncodedDataset<EncodedPair> {
   const encoding = prepareEncoding(rows, tokenizer, options);
-  const { pairs, reports } = encodeEach(rows, row => encodePair(row, encoding));
+  const { pairs, reports } = encodeEach(rows, row => encodePair(row, encoding), options.onBadRow);
   return {
     pairs,
     sharedAugmentation: encoding.sharedAugmentation,
@@ -119,52 +112,24 @@ export type Encoded<Example extends EncodedExample> = Example[] | 'dropped' | 'e
 /**
  * Encodes rows one after another, and counts what becomes of them.
  *
- * @throws DataError when no example is left
+ * @throws DataError when no example is left, and for bad rows, all of them, unless they are left out
  */
 export function encodeEach<R extends { readonly file: string }, Example extends EncodedExample>(
   rows: readonly R[],
   encode: (row: R) => Encoded<Example>,
+  onBadRow: OnBadRow = 'error',
 ): { readonly pairs: Example[]; readonly reports: EncodeReport[] } {
   const pairs: Example[] = [];
   const counter = new EncodeCounter();
   for (const [done, row] of rows.entries()) {
     if (done % 100 === 0) reportProgress({ phase: 'encoding', done, total: rows.length, unit: 'pairs' });
-    const examples = encode(row);
-    counter.add(row.file, examples);
+    const examples = counter.count(row.file, () => encode(row));
     if (Array.isArray(examples)) pairs.push(...examples);
   }
   reportProgress({ phase: 'encoding', done: rows.length, total: rows.length, unit: 'pairs' });
+  if (onBadRow === 'error') badRowsIn(counter.reports).throwIfAny();
   if (pairs.length === 0) throw emptyError(counter.reports);
   return { pairs, reports: counter.reports };
-}
-
-/** Counts what becomes of rows, and adds up what was counted elsewhere. */
-export class EncodeCounter {
-  readonly #byFile = new Map<string, EncodeReport>();
-
-  /** One a file, in the order in which they came. */
-  get reports(): EncodeReport[] {
-    return [...this.#byFile.values()];
-  }
-
-  add(file: string, made: Encoded<EncodedExample>): void {
-    const report = this.#of(file);
-    if (Array.isArray(made)) for (const example of made) countInto(report, example);
-    else report[made]++;
-  }
-
-  merge(others: readonly EncodeReport[]): void {
-    for (const { file, ...counts } of others) {
-      const report = this.#of(file);
-      for (const [key, count] of Object.entries(counts)) report[key as keyof EncodeCounts] += count;
-    }
-  }
-
-  #of(file: string): EncodeReport {
-    const report = this.#byFile.get(file) ?? newReport(file);
-    this.#byFile.set(file, report);
-    return report;
-  }
 }
 
 /** What is the same for all rows. */
@@ -213,9 +178,23 @@ export function prepareEncoding(
     );
   }
   const p = encodeAugmentation(tokenizer, augmentation, placement);
-  const { bos } = encodePrompt(tokenizer, rows[0]!.prompt, rows[0]);
+  const bos = bosOf(rows, tokenizer);
   const sharedAugmentation = Int32Array.from(placement === 'prompt' ? [...bos, ...p] : []);
   return { ...options, tokenizer, placement, bos, sharedAugmentation };
+}
+
+/** What the first prompt that can be encoded begins with. */
+function bosOf(rows: readonly PreferenceRow[], tokenizer: Tokenizer): readonly number[] {
+  for (const row of rows.slice(0, -1)) {
+    try {
+      return encodePrompt(tokenizer, row.prompt, row).bos;
+    } catch (error) {
+      // It is said in its turn.
+      if (!isBadRow(error)) throw error;
+    }
+  }
+  const last = rows.at(-1)!;
+  return encodePrompt(tokenizer, last.prompt, last).bos;
 }
 
 export function encodeInFull(row: PreferenceRow, { tokenizer }: Encoding): FullPair {
@@ -345,31 +324,6 @@ export function withoutEos(text: string, { specialTokens }: Tokenizer): string {
   return trimmed.endsWith(eos) ? trimmed.slice(0, -eos.length) : text;
 }
 
-const newReport = (file: string): EncodeReport => ({
-  file,
-  pairs: 0,
-  dropped: 0,
-  equalAfterCut: 0,
-  untrained: 0,
-  pairsCut: 0,
-  promptsCut: 0,
-  chosenCut: 0,
-  rejectedCut: 0,
-  endsCut: 0,
-});
-
-function countInto(report: EncodeReport, { cut }: EncodedExample): void {
-  report.pairs++;
-  if (cut.promptTokens > 0) report.promptsCut++;
-  if ('endTokens' in cut) {
-    if (cut.endTokens > 0) report.endsCut++;
-  } else {
-    if (cut.chosenTokens > 0) report.chosenCut++;
-    if (cut.rejectedTokens > 0) report.rejectedCut++;
-  }
-  if (Object.values(cut).some(tokens => tokens > 0)) report.pairsCut++;
-}
-
 export const sameTokens = (a: Int32Array, b: Int32Array): boolean =>
   a.length === b.length && a.every((id, index) => id === b[index]);
 
@@ -383,26 +337,3 @@ function longPromptError({ row, promptTokens }: FullPrompt, { maxPromptTokens }:
 }
 
 /** No example is left. */
-export function emptyError(reports: readonly EncodeReport[]): DataError {
-  const [first] = reports;
-  if (first === undefined) return new DataError('There are no rows to encode.');
-  const sum = (key: 'dropped' | 'equalAfterCut' | 'untrained'): number =>
-    reports.reduce((total, report) => total + report[key], 0);
-  const { file } = first;
-  if (sum('untrained') > 0) {
-    return new DataError(
-      `Nothing is left: ${sum('dropped')} prompts are too long, and ${sum('untrained')} conversations have no answer within tokens.maxTokens.`,
-      { file, hint: 'Raise tokens.maxTokens.' },
-    );
-  }
-  if (sum('equalAfterCut') === 0) {
-    return new DataError('No pair is left: every prompt is too long.', {
-      file,
-      hint: 'Raise tokens.maxPromptTokens, or set tokens.longPrompt to keep-end.',
-    });
-  }
-  return new DataError(
-    `No pair is left: ${sum('dropped')} prompts are too long, and ${sum('equalAfterCut')} pairs of answers are equal once they are cut.`,
-    { file, hint: 'Raise tokens.maxTokens.' },
-  );
-}

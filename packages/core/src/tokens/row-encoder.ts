@@ -1,18 +1,12 @@
 /** The rows of a run to examples, some at a time: by whoever has them, this thread or a worker. */
 
+import type { OnBadRow } from '../data/reading.js';
 import { RowCounter, type RowCounts } from '../data/row-counts.js';
 import type { PreferenceRow, Row } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
 import type { AugmentationOptions } from './augment.js';
-import {
-  EncodeCounter,
-  type EncodedExample,
-  type EncodeReport,
-  type Encoding,
-  encodePair,
-  prepareEncoding,
-  tokensOf,
-} from './encode.js';
+import { type EncodedExample, type Encoding, encodePair, prepareEncoding, tokensOf } from './encode.js';
+import { EncodeCounter, type EncodeReport } from './encode-counter.js';
 import { encodeRow } from './encode-sequence.js';
 import { type Chunk, chunkOf } from './example-store.js';
 import { isPair } from './examples.js';
@@ -37,10 +31,12 @@ export interface EncodeTask {
   readonly augmentation: AugmentationOptions | null;
   /** null: whatever the model. */
   readonly limits: TokenLimits | null;
+  /** Rows that cannot be encoded. */
+  readonly onBadRow: OnBadRow;
 }
 
 /** The same once the first rows have been seen: plain data, which a worker is sent. */
-export interface PreparedTask extends EncodeTask, Omit<Encoding, 'tokenizer' | 'policy' | 'augmentation'> {}
+export interface PreparedTask extends EncodeTask, Omit<Encoding, 'tokenizer' | keyof EncodeTask> {}
 
 /** What some rows became, in their order. */
 export interface EncodedRows {
@@ -64,16 +60,17 @@ export function prepareTask(task: EncodeTask, firstRows: readonly Row[], tokeniz
   return { ...task, placement, bos, sharedAugmentation };
 }
 
-/** @throws as `encodePairs` and `encodeSequences`; ConfigError when a token or a length does not fit the model */
+/** Bad rows are counted. @throws as `encodePairs` and `encodeSequences`; ConfigError when a token or a length does not fit the model */
 export function encodeRows(rows: readonly Row[], task: PreparedTask, tokenizer: Tokenizer): EncodedRows {
   const encoding = { ...task, tokenizer };
   const counter = new EncodeCounter();
   const rowCounter = new RowCounter();
   const examples: EncodedExample[] = [];
   for (const row of rows) {
-    const made = task.kind === 'sequences' ? encodeRow(row, tokenizer, task) : pairOf(row, encoding);
+    const made = counter.count<EncodedExample>(row.file, () =>
+      task.kind === 'sequences' ? encodeRow(row, tokenizer, task) : pairOf(row, encoding),
+    );
     rowCounter.add(row);
-    counter.add(row.file, made);
     if (!Array.isArray(made)) continue;
     for (const example of made) {
       if (task.limits !== null) checkTokens(example, task.sharedAugmentation, task.limits);

@@ -33,14 +33,15 @@ export function encodeForRun(
   tokenizer: Tokenizer,
   limits: TokenLimits | null,
 ): EncodedForRun {
+  const { onBadRow } = config.data;
   const encode = (augmentation: EncodeOptions['augmentation']): EncodedDataset => {
     const dataset =
       config.method === 'sft'
-        ? encodeSequences(rows, tokenizer, { policy: config.tokens, turns: config.sft.turns })
+        ? encodeSequences(rows, tokenizer, { policy: config.tokens, turns: config.sft.turns, onBadRow })
         : encodePairs(
             rows.filter(row => row.kind === 'pair'),
             tokenizer,
-            { policy: config.tokens, augmentation },
+            { policy: config.tokens, augmentation, onBadRow },
           );
     if (limits !== null)
       for (const example of dataset.pairs) checkTokens(example, dataset.sharedAugmentation, limits);
@@ -85,6 +86,7 @@ export async function loadRunData(
     turns: config.sft.turns,
     augmentation: need === 'none' ? null : config.augmentation,
     limits,
+    onBadRow: config.data.onBadRow,
   };
   const { vocabularySize, maxPositions } = limits;
   const settings = [rowSettings, need, { ...task, limits: { vocabularySize, maxPositions } }];

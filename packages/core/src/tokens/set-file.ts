@@ -12,7 +12,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { RowCounts } from '../data/row-counts.js';
 import type { ReadReport } from '../data/rows.js';
 import { streamFileAtomic } from '../files.js';
-import type { EncodeReport } from './encode.js';
+import type { EncodeReport } from './encode-counter.js';
 import type { EncodedStream } from './encode-stream.js';
 import { type Chunk, DIGEST_BYTES, examplesIn, examplesOf } from './example-store.js';
 

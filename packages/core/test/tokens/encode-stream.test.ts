@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { RowStream } from '../../src/data/read.js';
 import { streamRows } from '../../src/data/read.js';
 import { DEFAULT_READING } from '../../src/data/reading.js';
+import { dataReports } from '../../src/data/report.js';
 import type { PreferenceRow } from '../../src/data/rows.js';
 import { plainSource } from '../../src/data/source.js';
 import { DataError, ModelError } from '../../src/errors.js';
@@ -20,7 +21,14 @@ import { CHAT_TEMPLATE, STORIES, storiesWith } from './fixtures.js';
 /** More than this thread encodes alone, in several batches. */
 const MANY = 2500;
 const policy = { maxTokens: 40, maxPromptTokens: 20, longPrompt: 'keep-end' } as const;
-const task: EncodeTask = { kind: 'pairs', turns: 'all', policy, augmentation: null, limits: null };
+const task: EncodeTask = {
+  kind: 'pairs',
+  turns: 'all',
+  policy,
+  augmentation: null,
+  limits: null,
+  onBadRow: 'error',
+};
 const limits = { vocabularySize: 512, maxPositions: 128, modelFolder: 'M' };
 
 let stories: Tokenizer;
@@ -42,6 +50,11 @@ const chatRow = (row: number): PreferenceRow => ({
 });
 const manyRows = (make: (row: number) => PreferenceRow): PreferenceRow[] =>
   Array.from({ length: MANY }, (_, index) => make(index + 1));
+
+const read = {
+  ...{ source: null, format: null, by: [], kind: null, rows: MANY, used: MANY, notDrawn: 0 },
+  ...{ stoppedEarly: false, skipped: {}, badRows: [], examples: [] },
+};
 
 /** A stream of rows, which ends in `failure` where there is one. */
 const streamOf = (rows: readonly PreferenceRow[], failure?: Error) => (): RowStream => ({
@@ -117,7 +130,7 @@ describe('encodeStream', () => {
     );
   });
 
-  describe('throws the error of the first row that has one', () => {
+  describe('says what is wrong with rows', () => {
     const refusing = { ...task, policy: { ...policy, longPrompt: 'error' as const } };
     const long = 'far too long a prompt '.repeat(5);
     const rows = manyRows(row => textRow(row, row === 2000 || row === 2400 ? long : undefined));
@@ -130,12 +143,28 @@ describe('encodeStream', () => {
       expect(error).toBeInstanceOf(DataError);
       const { code, exitCode, details, message } = error as DataError;
       expect([code, exitCode]).toEqual(['ERR_DATA', 2]);
-      expect(details).toMatchObject({ file: 'b.jsonl', row: 2000, field: 'prompt' });
-      expect(message).toMatch(
-        /^b\.jsonl:2000, field "prompt": The prompt has \d+ tokens; the limit is 20\. Set/,
-      );
+      expect(details.mistakes).toHaveLength(3);
+      expect(message.replaceAll(/has \d+ tokens/g, 'has N tokens').split('\n')).toEqual([
+        '3 rows cannot be used.',
+        '  b.jsonl:2000, field "prompt": The prompt has N tokens; the limit is 20.',
+        '  a.jsonl:2400, field "prompt": The prompt has N tokens; the limit is 20.',
+        `  b.jsonl:${MANY + 1}: cannot be read`,
+        expect.stringMatching(/^ Set tokens\.longPrompt .* Repair them, or set data\.onBadRow to skip/),
+      ]);
       const later = encodeStream(streamOf(rows.slice(0, 1990), unread), refusing, stories, { threads });
       await expect(later).rejects.toBe(unread);
+      const left = await encodeStream(streamOf(rows), { ...refusing, onBadRow: 'skip' }, stories, {
+        threads,
+      });
+      const kept = rows.filter(({ row }) => row !== 2000 && row !== 2400);
+      expect(plain(left.pairs)).toEqual(
+        plain(encodePairs(kept, stories, { policy: refusing.policy, augmentation: null }).pairs),
+      );
+      const [report] = dataReports('training', [{ ...read, file: 'b.jsonl' }], left.reports);
+      expect(report!.leftOut).toMatchObject({ 'bad row, field "prompt"': 1 });
+      expect(report!.badRows).toEqual([
+        expect.stringMatching(/^b\.jsonl:2000, field "prompt": The prompt has/),
+      ]);
     });
 
     it('of a template, and its limits hold in every thread', async () => {

@@ -220,6 +220,7 @@ describe('the length policy', () => {
     ];
     const policy = { maxPromptTokens: 20, maxTokens: 30, longPrompt: 'keep-end' } as const;
     const none = {
+      bad: { first: [], more: [] },
       dropped: 0,
       equalAfterCut: 0,
       untrained: 0,

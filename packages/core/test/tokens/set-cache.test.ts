@@ -14,7 +14,14 @@ import { temporaryFolder } from '../support.js';
 import { STORIES, storiesWith } from './fixtures.js';
 
 const policy = { maxTokens: 40, maxPromptTokens: 20, longPrompt: 'keep-end' } as const;
-const task: EncodeTask = { kind: 'pairs', turns: 'all', policy, augmentation: null, limits: null };
+const task: EncodeTask = {
+  kind: 'pairs',
+  turns: 'all',
+  policy,
+  augmentation: null,
+  limits: null,
+  onBadRow: 'error',
+};
 
 let stories: Tokenizer;
 beforeAll(async () => {
