@@ -231,7 +231,6 @@ describe('progress', () => {
       pairs: 830,
       dropped: 1180,
       equalAfterCut: 10,
-      untrained: 0,
       leftOut: { 'prompt too long': 1180, 'answers equal after the cut': 10, 'no shared prompt': 3 },
       pairsCut: 12,
       promptsCut: 12,

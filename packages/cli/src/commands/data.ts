@@ -124,7 +124,6 @@ const FATES = {
   dropped: 'left out: the prompt is too long (tokens.longPrompt: drop)',
   refused: 'refused: the prompt is too long (tokens.longPrompt: error)',
   equal: 'left out: the answers are equal after the cut (tokens.maxTokens)',
-  untrained: 'left out: no answer begins within the limit (tokens.maxTokens)',
 };
 
 function heading({ file, row, fate }: PairExplanation | SequenceExplanation): string {

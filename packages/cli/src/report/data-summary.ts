@@ -15,7 +15,7 @@ export function dataSummary(report: DataReport): string {
     ['prompts', report.promptsCut],
     ['chosen', report.chosenCut],
     ['rejected', report.rejectedCut],
-    ['ends', report.endsCut],
+    ['at the end', report.endsCut],
   ] as const;
   const parts = cut.filter(([, count]) => count > 0).map(([what, count]) => `${number(count)} ${what}`);
   const cuts = parts.length === 0 ? '' : `; cut: ${parts.join(', ')}`;

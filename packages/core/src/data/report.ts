@@ -17,7 +17,6 @@ export function dataReports(
     pairs: 0,
     dropped: 0,
     equalAfterCut: 0,
-    untrained: 0,
     pairsCut: 0,
     promptsCut: 0,
     chosenCut: 0,
@@ -36,7 +35,6 @@ export function dataReports(
       ...badRows.reasons(),
       'prompt too long': counts.dropped,
       'answers equal after the cut': counts.equalAfterCut,
-      'no answer within tokens.maxTokens': counts.untrained,
     };
     const leftOut = Object.entries(reasons)
       .filter(([, records]) => records > 0)
@@ -102,7 +100,7 @@ export function cutParts({ promptsCut, chosenCut, rejectedCut, endsCut }: Encode
     [promptsCut, promptsCut === 1 ? 'prompt' : 'prompts'],
     [chosenCut, 'chosen'],
     [rejectedCut, 'rejected'],
-    [endsCut, endsCut === 1 ? 'end' : 'ends'],
+    [endsCut, 'at the end'],
   ];
   return parts
     .filter(([count]) => count > 0)

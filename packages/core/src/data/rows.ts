@@ -117,8 +117,6 @@ export interface EncodeCounts {
   dropped: number;
   /** Pairs left out because their answers are the same tokens, as a rule because they differ only behind the cut. */
   equalAfterCut: number;
-  /** Conversations left out because no answer begins within the limit. */
-  untrained: number;
   /** Used pairs of which anything was cut. */
   pairsCut: number;
   /** Of the used pairs. */

@@ -83,7 +83,6 @@ const newReport = (file: string): EncodeReport => ({
   pairs: 0,
   dropped: 0,
   equalAfterCut: 0,
-  untrained: 0,
   pairsCut: 0,
   promptsCut: 0,
   chosenCut: 0,
@@ -106,26 +105,17 @@ function countInto(report: EncodeReport, { cut }: EncodedExample): void {
 export function emptyError(reports: readonly EncodeReport[]): DataError {
   const [first] = reports;
   if (first === undefined) return new DataError('There are no rows to encode.');
-  const sum = (key: 'dropped' | 'equalAfterCut' | 'untrained'): number =>
+  const sum = (key: 'dropped' | 'equalAfterCut'): number =>
     reports.reduce((total, report) => total + report[key], 0);
   const { file } = first;
   const bad = badRowsIn(reports);
-  if (
-    bad.count > 0 &&
-    reports.every(({ dropped, equalAfterCut, untrained }) => dropped + equalAfterCut + untrained === 0)
-  ) {
+  if (bad.count > 0 && reports.every(({ dropped, equalAfterCut }) => dropped + equalAfterCut === 0)) {
     return new DataError(
       `Nothing is left: none of the rows can be used.\n${bad
         .lines()
         .map(line => `  ${line}\n`)
         .join('')}`,
       { file },
-    );
-  }
-  if (sum('untrained') > 0) {
-    return new DataError(
-      `Nothing is left: ${sum('dropped')} prompts are too long, and ${sum('untrained')} conversations have no answer within tokens.maxTokens.`,
-      { file, hint: 'Raise tokens.maxTokens.' },
     );
   }
   if (sum('equalAfterCut') === 0) {

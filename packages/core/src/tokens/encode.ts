@@ -107,7 +107,7 @@ export function encodePair(row: PreferenceRow, encoding: Encoding): Encoded<Enco
 }
 
 /** The examples of a row, at least one, or why it is left out. */
-export type Encoded<Example extends EncodedExample> = Example[] | 'dropped' | 'equalAfterCut' | 'untrained';
+export type Encoded<Example extends EncodedExample> = Example[] | 'dropped' | 'equalAfterCut';
 
 /**
  * Encodes rows one after another, and counts what becomes of them.

@@ -18,10 +18,10 @@ export interface SequenceExplanation {
   readonly file: string;
   readonly row: number;
   /**
-   * used; or, because the prompt is too long, dropped (left out) or refused (training stops with an error); or untrained (left
-   * out), because the first answer begins behind the limit. Of the last three nothing is shown as cut.
+   * used; or, because the prompt is too long, dropped (left out) or refused (training stops with an error). Then nothing is
+   * shown as cut.
    */
-  readonly fate: 'used' | 'dropped' | 'refused' | 'untrained';
+  readonly fate: 'used' | 'dropped' | 'refused';
   readonly ends: EndRules;
   /** The parts of one sequence, or of the pieces of a long text. */
   readonly sequences: readonly (readonly SequencePart[])[];

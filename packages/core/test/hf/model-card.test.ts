@@ -20,7 +20,6 @@ function config(method: string, path: string): Config {
 const none = {
   dropped: 0,
   equalAfterCut: 0,
-  untrained: 0,
   pairsCut: 0,
   promptsCut: 0,
   chosenCut: 0,

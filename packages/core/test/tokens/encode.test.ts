@@ -223,7 +223,6 @@ describe('the length policy', () => {
       bad: { first: [], more: [] },
       dropped: 0,
       equalAfterCut: 0,
-      untrained: 0,
       pairsCut: 0,
       promptsCut: 0,
       chosenCut: 0,
