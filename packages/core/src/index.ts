@@ -65,7 +65,7 @@ export {
 export { type EndRules, explainPair, type PairExplanation } from './tokens/explain.js';
 export { explainSequences, type SequenceExplanation } from './tokens/explain-sequence.js';
 export type { TokenLimits } from './tokens/row-encoder.js';
-export { type EncodedForRun, encodeForRun, equalAnswersOf } from './tokens/run-data.js';
+export { type EncodedForRun, encodeForRun } from './tokens/run-data.js';
 export { textNotices } from './tokens/text-notices.js';
 export { loadTokenizer, type Tokenizer } from './tokens/tokenizer.js';
 export type { TrainEvent, TrainResult } from './train/events.js';

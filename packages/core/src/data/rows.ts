@@ -138,9 +138,3 @@ export interface DataReport extends ReadReport, EncodeCounts {
    */
   readonly leftOut: Readonly<Record<string, number>>;
 }
-
-/**
- * What happens to a pair whose answers are the same: it says nothing about a preference, so it is left out and counted;
- * SFT keeps it, because it reads the chosen answer only.
- */
-export type EqualAnswers = 'drop' | 'keep';

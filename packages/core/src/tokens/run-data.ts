@@ -3,7 +3,7 @@
 import { isRefined } from '../config/method.js';
 import type { Config } from '../config/schema.js';
 import type { RowStream } from '../data/read.js';
-import type { EqualAnswers, Row } from '../data/rows.js';
+import type { Row } from '../data/rows.js';
 import { SralignError } from '../errors.js';
 import { type EncodedDataset, type EncodeOptions, encodePairs } from './encode.js';
 import { encodeSequences } from './encode-sequence.js';
@@ -100,9 +100,6 @@ export async function loadRunData(
     }
   });
 }
-
-/** SFT reads the chosen answer only. */
-export const equalAnswersOf = ({ method }: Config): EqualAnswers => (method === 'sft' ? 'keep' : 'drop');
 
 function needOfAugmentation(
   { method, evaluation }: Config,
