@@ -64,18 +64,20 @@ async function readAtMost(file: string, bytes: number): Promise<Buffer> {
  */
 export function parseYaml(source: string, where: ErrorDetails, lines: boolean): YamlText {
   const lineCounter = new LineCounter();
-  // The package compares every key with every other one; `checkNodes` does not.
-  const document = parseDocument(source, { lineCounter, uniqueKeys: false, logLevel: 'error' });
   const position = (offset: number): ErrorDetails => {
     const { line, col } = lineCounter.linePos(offset);
     return lines ? { ...where, row: line, column: col } : where;
   };
-  const [problem] = [...document.errors, ...document.warnings];
-  if (problem !== undefined) throw invalid(problem.message, position(problem.pos[0]), problem);
-  checkNodes(document, position);
   try {
+    // The package compares every key with every other one; `checkNodes` does not.
+    const document = parseDocument(source, { lineCounter, uniqueKeys: false, logLevel: 'error' });
+    const [problem] = [...document.errors, ...document.warnings];
+    if (problem !== undefined) throw invalid(problem.message, position(problem.pos[0]), problem);
+    checkNodes(document, position);
     return { document, value: document.toJS(), position };
   } catch (cause) {
+    if (cause instanceof ConfigError) throw cause;
+    // Reading, visiting and converting all call themselves for what is nested.
     throw invalid((cause as Error).message, where, cause);
   }
 }

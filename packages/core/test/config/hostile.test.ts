@@ -62,6 +62,7 @@ describe('YAML that multiplies, nests or refers to itself', () => {
   it.each([
     ['alias bombs', bomb + VALID, 'too many aliases'],
     ['an unknown alias', `${VALID}loss: *nothing`, 'Unresolved alias'],
+    ['deep lists of lines', `${VALID}loss:\n${'- '.repeat(30_000)}1`, 'nested too deeply'],
     ['a list without an end', `${VALID}loss: ${'['.repeat(30_000)}`, 'nested too deeply'],
     ['deep lists', `${VALID}loss: ${'['.repeat(30_000)}${']'.repeat(30_000)}`, 'nested too deeply'],
     ['deep mappings', `${VALID}loss: ${'{a: '.repeat(9000)}1${'}'.repeat(9000)}`, 'nested too deeply'],

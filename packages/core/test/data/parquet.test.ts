@@ -70,11 +70,9 @@ describe('texts', () => {
     const at = bytes.indexOf(`chosen ${Math.floor(12 / repeats)} café`, 'utf8');
     bytes[bytes.indexOf(0xc3, at)] = 0xe9;
     const row = Math.floor(12 / repeats) * repeats + 1;
-    expect(await outcome(bytes)).toMatch(
-      new RegExp(
-        `^\\.parquet:${repeats === 1 ? row : '\\d+'}, field "chosen": The text is not UTF-8: byte \\d+ of the field is 0xE9`,
-      ),
-    );
+    const found = await outcome(bytes);
+    expect(found).toContain(repeats === 1 ? `.parquet:${row}, field "chosen": ` : '5 rows cannot be used');
+    expect(found).toMatch(/field "chosen": The text is not UTF-8: byte \d+ of the field is 0xE9/);
   });
 
   it.each(['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'BROTLI'] as const)(
