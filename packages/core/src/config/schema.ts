@@ -221,7 +221,7 @@ const loggingSchema = z.strictObject({
 });
 
 /** With the name of a source, if it has one. */
-const KEPT_METRIC = /^eval_(?:([\w.-]+)_)?(loss|rewards\/accuracies)$/;
+export const KEPT_METRIC = /^eval_(?:([\w.-]+)_)?(loss|rewards\/accuracies)$/;
 
 const checkpointSchema = z.strictObject({
   everySteps: key(

@@ -9,10 +9,11 @@ import { type SourceRecord, sourceRecord } from './source-record.js';
 
 /**
  * Streams the records of a CSV file (RFC 4180); memory stays at a record. A value may be quoted, and then holds line ends,
- * delimiters and doubled quotes. Blank lines are passed over.
+ * delimiters and doubled quotes. Blank lines are passed over. A record that is not UTF-8 or has another number of values than
+ * there are names gives its error.
  *
- * @throws DataError naming the record, from 1 behind the line with the names, that is not CSV, not UTF-8, too long, or has
- *   another number of values than there are names; and names that are missing or stand there twice
+ * @throws DataError naming the record, from 1 behind the line with the names, that is not CSV (where the next one begins is
+ *   not known then) or too long; and names that are missing or stand there twice
  */
 export async function* readCsv(file: string, delimiter: ',' | '\t'): AsyncGenerator<SourceRecord> {
   const parser = parse({
@@ -21,6 +22,8 @@ export async function* readCsv(file: string, delimiter: ',' | '\t'): AsyncGenera
     encoding: null,
     max_record_size: MAX_RECORD_BYTES,
     skip_empty_lines: true,
+    // A row with another number of values is a record that does not fit, not the end of the file.
+    relax_column_count: true,
   });
   let row = 0;
   try {
@@ -34,15 +37,32 @@ export async function* readCsv(file: string, delimiter: ',' | '\t'): AsyncGenera
       }
       row++;
       const at = row;
-      const columns = names.map((name, index) => [name, values[index]!] as const);
-      yield sourceRecord(at, () =>
-        Object.fromEntries(columns.map(([name, bytes]) => [name, textOf(bytes, file, at, name)])),
-      );
+      const columns = names;
+      yield sourceRecord(at, () => {
+        if (values.length !== columns.length) throw otherCount(values.length, columns.length, file, at);
+        return Object.fromEntries(
+          columns.map((name, index) => [name, textOf(values[index]!, file, at, name)] as const),
+        );
+      });
     }
   } catch (cause) {
     if (!(cause instanceof CsvError)) throw cause;
     throw csvError(cause, file);
   }
+}
+
+function otherCount(values: number, names: number, file: string, row: number): DataError {
+  const [has, named] = [
+    `${values} value${values === 1 ? '' : 's'}`,
+    `${names} column${names === 1 ? '' : 's'}`,
+  ];
+  return new DataError(`The row has ${has}, and the first line names ${named}.`, {
+    ...{ file, row },
+    hint:
+      values > names
+        ? 'Put a value that holds the delimiter between quotes.'
+        : 'Write all of them, empty ones too; a value that holds a line end stands between quotes.',
+  });
 }
 
 function textOf(bytes: Buffer, file: string, row: number, field: string): string {
@@ -86,7 +106,6 @@ function csvError(cause: CsvError & { readonly records?: number }, file: string)
     return tooLong(file, row, 'Perhaps a quote that opens a value does not close.');
   }
   const hints: Partial<Record<CsvError['code'], string>> = {
-    CSV_RECORD_INCONSISTENT_FIELDS_LENGTH: 'Put a value that holds the delimiter between quotes.',
     CSV_INVALID_CLOSING_QUOTE: 'Double the quotes inside a quoted value.',
     INVALID_OPENING_QUOTE: 'Put the value between quotes, and double the quotes inside.',
     CSV_QUOTE_NOT_CLOSED:

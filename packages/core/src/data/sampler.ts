@@ -114,7 +114,8 @@ export class Sampler {
   }
 }
 
-const visitsOf = ({ pairs, weight }: WeightedPairs): number => Math.round(pairs * weight);
+/** In an epoch. */
+export const visitsOf = ({ pairs, weight }: WeightedPairs): number => Math.round(pairs * weight);
 
 function epochOrder(blocks: readonly WeightedPairs[], random: RandomGenerator): Uint32Array {
   const visits: number[] = [];

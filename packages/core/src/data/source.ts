@@ -15,7 +15,7 @@ export interface DataSource extends Pick<SourceConfig, 'format' | 'columns'> {
 export const plainSource = (files: readonly string[]): DataSource => ({ files, name: null, weight: 1 });
 
 /**
- * The pairs of each file with the weight of their source; only their number where no source has one.
+ * The pairs of each source with its weight, however many files it has; only their number where no source has a weight.
  *
  * @param counts the pairs that each file gave, in the order in which the pairs stand
  */
@@ -23,9 +23,12 @@ export function weightedPairs(
   counts: readonly { readonly file: string; readonly pairs: number }[],
   sources: readonly DataSource[],
 ): number | WeightedPairs[] {
-  const weights = new Map(sources.flatMap(({ files, weight }) => files.map(file => [file, weight] as const)));
   if (sources.every(({ weight }) => weight === 1)) return counts.reduce((sum, { pairs }) => sum + pairs, 0);
-  return counts.map(({ file, pairs }) => ({ pairs, weight: weights.get(file)! }));
+  const pairsOf = new Map(counts.map(({ file, pairs }) => [file, pairs]));
+  return sources.map(({ files, weight }) => ({
+    pairs: files.reduce((sum, file) => sum + (pairsOf.get(file) ?? 0), 0),
+    weight,
+  }));
 }
 
 export const filesOf = (sources: readonly DataSource[]): string[] => sources.flatMap(({ files }) => files);

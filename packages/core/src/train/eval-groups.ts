@@ -1,5 +1,5 @@
 /** The parts of the evaluation data that have metrics of their own: sources of data.eval with a name. */
-import type { Config } from '../config/schema.js';
+import { type Config, KEPT_METRIC } from '../config/schema.js';
 import type { DataSource } from '../data/source.js';
 import { ConfigError } from '../errors.js';
 import type { TrainingPair } from './preference-trainer.js';
@@ -31,13 +31,14 @@ export function emptyGroupWarnings(
   sources: readonly DataSource[],
 ): string[] {
   const names = namesByFile(sources);
+  const kept = KEPT_METRIC.exec(keepBest ?? '')?.[1];
   const present = new Set(files.map(file => names.get(file)));
   return [...new Set(names.values())]
     .filter(name => !present.has(name))
     .map(name => {
       const message = `No pair of "${name}" is among the ${data.maxEvalPairs ?? files.length} that are evaluated.`;
       const hint = 'Raise data.maxEvalPairs.';
-      if (keepBest?.startsWith(`eval_${name}_`) !== true) return `${message} ${hint}`;
+      if (name !== kept) return `${message} ${hint}`;
       throw new ConfigError(message, { field: 'checkpoint.keepBest', hint });
     });
 }

@@ -8,7 +8,7 @@ import { streamRows } from '../data/read.js';
 import { limitsOf, readingOf } from '../data/reading.js';
 import { dataReports } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
-import type { WeightedPairs } from '../data/sampler.js';
+import { visitsOf } from '../data/sampler.js';
 import { type DataSource, filesOf, weightedPairs } from '../data/source.js';
 import { ConfigError, DataError } from '../errors.js';
 import { resolveSources } from '../hf/data-sources.js';
@@ -109,7 +109,7 @@ export async function prepareSources(
     evalSources: await resolveSources(config, 'evaluation'),
   }));
   const train = await encode('training', trainSources);
-  checkWeights(weightedPairs(train.reports, trainSources));
+  checkWeights(train.reports, trainSources);
   const evaluation = evalSources.length === 0 ? null : await encode('evaluation', evalSources);
   const evalFiles = evaluation?.pairs.map(({ file }) => file) ?? [];
   warnings.push(...emptyGroupWarnings(config, evalFiles, evalSources));
@@ -134,13 +134,21 @@ export async function prepareSources(
   };
 }
 
-function checkWeights(blocks: number | readonly WeightedPairs[]): void {
-  if (typeof blocks === 'number' || blocks.some(({ pairs, weight }) => Math.round(pairs * weight) > 0))
-    return;
-  throw new ConfigError('The weights of the sources are so small that an epoch has no pair.', {
-    field: 'data.train',
-    hint: 'Raise them; a weight of 1 visits every pair once an epoch.',
-  });
+/** @throws ConfigError when an epoch visits nothing of a source that has something */
+function checkWeights(counts: EncodedStream['reports'], sources: readonly DataSource[]): void {
+  const blocks = weightedPairs(counts, sources);
+  if (typeof blocks === 'number') return;
+  const never = blocks.findIndex(block => block.pairs > 0 && visitsOf(block) === 0);
+  if (never < 0) return;
+  const { pairs, weight } = blocks[never]!;
+  throw new ConfigError(
+    `The weight ${weight} of this source is so small that an epoch visits none of its ${pairs} examples.`,
+    {
+      file: sources[never]!.files[0]!,
+      field: 'data.train',
+      hint: 'Raise it (a weight of 1 visits each once an epoch), or leave the source out.',
+    },
+  );
 }
 
 function encodingThreads(communicator: Communicator): number {

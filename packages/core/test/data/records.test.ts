@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { parquetWriteFile } from 'hyparquet-writer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readPreferenceRows } from '../../src/data/read.js';
 import { readRecords } from '../../src/data/records.js';
 import { DataError } from '../../src/errors.js';
 import { listenToProgress, type Progress } from '../../src/progress.js';
@@ -183,7 +184,8 @@ describe('.csv', () => {
   });
 
   it.each([
-    ['a,b\n1,2\n1\n', ':2: This is not valid CSV (Invalid Record Length'],
+    ['a,b\n1,2\n1\n', ':2: The row has 1 value, and the first line names 2 columns. Write all'],
+    ['a,b\n1,2, 3\n', ':1: The row has 3 values, and the first line names 2 columns. Put a value that holds'],
     ['a,b\n"1,2\n', ':1: This is not valid CSV (Quote Not Closed'],
     ['a,b\n1,"2" x\n', ':1: This is not valid CSV (Invalid Closing Quote'],
     ['a,b\n1,say "hi"\n', ':1: This is not valid CSV (Invalid Opening Quote'],
@@ -197,6 +199,21 @@ describe('.csv', () => {
     [Buffer.from('a,caf\xe9\n1,2\n', 'latin1'), ': The name of column 2 is not UTF-8.'],
   ])('says what is wrong with %j', async (content, message) => {
     expect(await messageOf(content, '.csv')).toContain(`.csv${message}`);
+  });
+
+  it.each(['.csv', '.tsv.gz'])('leaves out the rows with another number of values only in %s', async kind => {
+    const lines = ['prompt,chosen,rejected', 'p1,good,bad', 'p2,good,bad,more', 'p3', 'p4,good,bad'].join(
+      '\n',
+    );
+    const content = kind === '.csv' ? lines : gzipSync(lines.replaceAll(',', '\t'));
+    const file = await save(content, kind);
+    const skipped = await readPreferenceRows([file], 'auto', { onBadRow: 'skip' });
+    expect(skipped.rows.map(({ row }) => row)).toEqual([1, 4]);
+    expect(skipped.reports[0]).toMatchObject({ rows: 4, used: 2 });
+    const failure = await readPreferenceRows([file]).catch((error: unknown) => error as Error);
+    expect(failure).toBeInstanceOf(DataError);
+    expect((failure as Error).message).toContain('2 rows cannot be used.');
+    expect((failure as Error).message).toMatch(/:2: The row has 4 values.*\n.*:3: The row has 1 value,/);
   });
 
   it('stops where a quote does not close', async () => {

@@ -171,7 +171,13 @@ it('refuses what cannot be told apart or has nothing to visit', async () => {
   await refused({
     train: [file, { path: await writePairs(join(folder.path, 'c.jsonl'), WORDS, 'zoo'), weight: 2 }, file],
   }).toThrow(`${file}, field "data.train": This file belongs to two sources`);
-  await refused({ train: [{ path: file, weight: 0.01 }] }).toThrow('so small that an epoch has no pair');
+  const rare = join(folder.path, 'rare.jsonl');
+  await writePairs(rare, WORDS, 'zoo');
+  for (const train of [[{ path: rare, weight: 0.01 }], [file, { path: rare, weight: 0.01 }]]) {
+    await refused({ train }).toThrow(
+      `${rare}, field "data.train": The weight 0.01 of this source is so small that an epoch visits none of its 12 examples`,
+    );
+  }
   const park = await writePairs(join(folder.path, 'park/b.jsonl'), WORDS, 'park');
   await refused(
     {
@@ -186,6 +192,33 @@ it('refuses what cannot be told apart or has nothing to visit', async () => {
     { checkpoint: { keepBest: 'eval_b_loss' }, evaluation: { everySteps: 1 } },
   ).toThrow(
     'field "checkpoint.keepBest": No pair of "b" is among the 12 that are evaluated. Raise data.maxEvalPairs.',
+  );
+});
+
+it('knows a kept metric from that of a source whose name is the beginning of it', async () => {
+  await using folder = await temporaryFolder();
+  const [drawn, notDrawn] = await Promise.all(
+    ['park', 'town'].map(place => writePairs(join(folder.path, `${place}.jsonl`), WORDS, place)),
+  );
+  const { result, events } = await run(
+    config(folder.path, {
+      data: {
+        train: drawn,
+        eval: [
+          { path: drawn, name: 'a_b' },
+          { path: notDrawn, name: 'a' },
+        ],
+        limit: 'first',
+        maxEvalPairs: 12,
+      },
+      training: { maxSteps: 1 },
+      evaluation: { everySteps: 1 },
+      checkpoint: { keepBest: 'eval_a_b_loss' },
+    }),
+  );
+  expect(result.best!.metric).toBe('eval_a_b_loss');
+  expect(events.flatMap(event => (event.type === 'warning' ? [event.message] : []))).toContain(
+    'No pair of "a" is among the 12 that are evaluated. Raise data.maxEvalPairs.',
   );
 });
 
