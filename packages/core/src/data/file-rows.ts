@@ -1,12 +1,13 @@
 /** The rows of one file: its format is recognised, its records are parsed, and what becomes of them is counted. */
 import { DataError } from '../errors.js';
 import { BadRows, badRowReason, whatIsWrong } from './bad-rows.js';
-import { checkColumns, inColumns, renameColumns } from './formats/columns.js';
+import { checkColumns, inColumns, renameColumns, withoutOverruled } from './formats/columns.js';
 import { checkGives, formatNamed, type Recognition, recognise } from './formats/detect.js';
 import { has, isObject } from './formats/fields.js';
 import type { Fields, ParsedRecord, ParseOptions, RowContent, Where } from './formats/format.js';
 import { columnsToRead, type Reading } from './reading.js';
 import { kindOf, type ReadReport, type Row } from './rows.js';
+import type { SourceChecks } from './source-checks.js';
 import type { SourceRecord } from './source-record.js';
 
 /** Records at the beginning of a file that are looked at before the first is parsed: one odd record decides nothing. */
@@ -28,6 +29,7 @@ export async function* rowsOfFile(
   reading: Reading,
   report: ReadReport,
   bad: BadRows,
+  checks: SourceChecks,
 ): AsyncGenerator<Row> {
   const records = open(columnsToRead(reading))[Symbol.asyncIterator]();
   const skips = reading.onBadRow === 'skip';
@@ -41,7 +43,7 @@ export async function* rowsOfFile(
     }
     for await (const record of rest) {
       report.rows++;
-      for (const row of rowsOf(record, how, reading, report, skips ? leftOut : bad)) {
+      for (const row of rowsOf(record, how, reading, report, skips ? leftOut : bad, checks)) {
         report.used++;
         report.kind ??= kindOf(row);
         yield row;
@@ -106,18 +108,21 @@ function decide(sample: readonly SourceRecord[], reading: Reading, file: string)
   const records = raw.map(record => renameColumns(record, columns));
   const recognition = recognitionOf(records, reading, file);
   checkGives(recognition, file, method);
-  const chat = reading.chat ?? records.some(record => record.system !== undefined);
+  const hasSystem = columns.system !== undefined || records.some(({ system }) => system !== undefined);
+  const chat = reading.chat ?? (hasSystem && recognition.format.fields.includes('system'));
   return { recognition, chat, pairs, minScoreGap };
 }
 
 function recognitionOf(
   records: readonly Fields[],
-  { format: name, method }: Reading,
+  { format: name, columns, method }: Reading,
   file: string,
 ): Recognition {
-  if (name === 'auto') return recognise(records, file, method);
+  if (name === 'auto') return recognise(records, columns, file, method);
   const format = formatNamed(name);
-  const by = records.map(record => format.recognise(record)).find(fields => fields !== null);
+  const by = records
+    .map(record => format.recognise(withoutOverruled(record, format, columns)))
+    .find(fields => fields !== null);
   return { name, format, by: by ?? [] };
 }
 
@@ -128,11 +133,12 @@ function rowsOf(
   reading: Reading,
   report: ReadReport,
   bad: BadRows,
+  checks: SourceChecks,
 ): Row[] {
   const where = { file: report.file, row };
   try {
     if (error !== undefined) throw error;
-    const parsed = parse(value, how, where, reading);
+    const parsed = parse(value, how, where, reading, checks);
     if ('skipped' in parsed) return skip(report, row, parsed.skipped);
     for (const reason of parsed.refused ?? []) skip(report, row, reason);
     return parsed.rows.map(content => ({ ...where, ...content }));
@@ -149,6 +155,7 @@ function parse(
   how: HowToRead,
   where: Where,
   { columns, chat, method }: Reading,
+  checks: SourceChecks,
 ): ParsedRecord {
   if (!isObject(value)) throw new DataError('Expected a record with fields.', { ...where });
   if (how.recognition === null) {
@@ -158,7 +165,8 @@ function parse(
     });
   }
   const { format } = how.recognition;
-  const record = renameColumns(value, columns);
+  checks.addRecord(value, where);
+  const record = withoutOverruled(renameColumns(value, columns), format, columns);
   const hasSystem = format.fields.includes('system') && has(record, 'system') && record.system !== '';
   if (hasSystem && !how.chat && chat === null) {
     throw new DataError(
@@ -171,6 +179,7 @@ function parse(
     );
   }
   const parsed = format.parse(record, where, how);
+  if (parsed.label != null) checks.addLabel(parsed.label, where);
   if ('skipped' in parsed || method === 'sft') return parsed;
   const rows = parsed.rows.filter(row => !answersEqual(row));
   if (rows.length === 0) return { skipped: EQUAL };

@@ -9,6 +9,7 @@ import { readRecords } from './records.js';
 import type { PreferenceRow, ReadReport, Row } from './rows.js';
 import { sampleOf } from './sample.js';
 import { type DataSource, plainSource } from './source.js';
+import { SourceChecks } from './source-checks.js';
 
 /** Rows in the order of their files and records. What became of the records is counted while they are read. */
 export interface RowStream extends AsyncIterable<Row> {
@@ -35,19 +36,26 @@ export function streamRows(
   const bad = new BadRows();
   async function* rowsOfFiles(): AsyncGenerator<Row> {
     let taken = 0;
+    let complete = true;
+    const checks = new Map<DataSource, SourceChecks>();
     for (const [file, source] of filesWithSources(sources)) {
       const report = reports.get(file) ?? newReport(file, source.name);
       reports.set(file, report);
+      const own = readingOfSource(reading, source);
+      const checked = checks.get(source) ?? new SourceChecks(own.columns);
+      checks.set(source, checked);
       const open = (columns: readonly string[] | null) => readRecords(file, columns);
-      for await (const row of rowsOfFile(open, readingOfSource(reading, source), report, bad)) {
+      for await (const row of rowsOfFile(open, own, report, bad, checked)) {
         yield row;
         taken++;
         report.stoppedEarly = taken === most;
         if (report.stoppedEarly) break;
       }
       if (report.used === 0 && bad.count === 0) throw emptyError(report);
-      if (report.stoppedEarly) break;
+      complete = !report.stoppedEarly;
+      if (!complete) break;
     }
+    for (const checked of checks.values()) checked.throwIfWrong(complete);
   }
   async function* sampledRows(size: number): AsyncGenerator<Row> {
     const kept = await sampleOf(allOrError(), size, seed);

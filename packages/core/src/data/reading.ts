@@ -67,7 +67,7 @@ export const measuredLimits = (config: Config, mostPairs: number): ReadLimits =>
 
 /** The columns that a reading may need of a file that has more. @throws ConfigError for a format that is none */
 export function columnsToRead({ format, columns }: Reading): string[] {
-  const fields = format === 'auto' ? FIELDS : [...formatNamed(format).fields, 'system'];
+  const fields = format === 'auto' ? FIELDS : formatNamed(format).fields;
   const named = Object.values(columns);
   return [...new Set([...fields, ...named, ...named.map(rootOf)])];
 }

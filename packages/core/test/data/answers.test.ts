@@ -250,10 +250,55 @@ describe('records that give nothing to learn are counted', () => {
       { messages: chat, kto_tag: false },
       { messages: chat, kto_tag: true },
     ],
-  ])('%s', async (reason, without, record) => {
+    [
+      'marked as undesirable (label: false)',
+      { messages: chat, kto_tag: 'False' },
+      { messages: chat, kto_tag: 'True' },
+    ],
+  ])('%s: %j', async (reason, without, record) => {
     const { rows, reports } = await read(without, record, record);
     expect(rows.map(({ row }) => row)).toEqual([2, 3]);
     expect(reports).toMatchObject([{ rows: 3, used: 2, skipped: { [reason]: 1 } }]);
+  });
+
+  it.each([
+    ['False', 'True'],
+    ['false', 'true'],
+    ['0', '1'],
+    ['0.0', '1.0'],
+    [0, 1],
+  ])('marked as tables and other languages do: %j and %j', async (bad, good) => {
+    const answer = { prompt: 'Q', completion: 'A' };
+    const { rows, reports } = await read({ ...answer, label: bad }, { ...answer, label: good });
+    expect(rows.map(({ row }) => row)).toEqual([2]);
+    expect(reports).toMatchObject([{ skipped: { 'marked as undesirable (label: false)': 1 } }]);
+  });
+
+  it('of tables the undesirable half', async () => {
+    const csv = join(folder, 'kto.csv');
+    await writeFile(csv, 'prompt,completion,label\nQ,bad,False\nQ,good,True\n');
+    const parquet = join(folder, 'kto.parquet');
+    parquetWriteFile({
+      filename: parquet,
+      columnData: [
+        { name: 'prompt', data: ['Q', 'Q'], type: 'STRING' },
+        { name: 'completion', data: ['bad', 'good'], type: 'STRING' },
+        { name: 'label', data: [0n, 1n], type: 'INT64' },
+      ],
+    });
+    for (const file of [csv, parquet]) {
+      const { rows, reports } = await readRows([plainSource([file])], reading);
+      expect(rows).toMatchObject([{ completion: 'good' }]);
+      expect(reports).toMatchObject([{ by: ['prompt', 'completion', 'label'] }]);
+      const refused = await messageOf(readRows([plainSource([file])], { ...reading, method: 'dpo' }));
+      expect(refused).toContain('each marked as good or bad (KTO)');
+    }
+  });
+
+  it.each(['sports', 2, -1, '', [true], { value: true }])('and a label of %j is an error', async label => {
+    const message = await messageOf(read({ prompt: 'Q', completion: 'A', label }));
+    expect(message).toMatch(/:1, field "label": Expected true or false \(whether the answer is a good one\)/);
+    expect(await messageOf(read({ messages: chat, label: true, kto_tag: label }))).toContain('"kto_tag"');
   });
 
   it('of kto_en_demo the undesirable half', async () => {

@@ -1,9 +1,10 @@
 /** Single answers, from which only supervised training learns: to a prompt, in a conversation, or a whole text. */
+import { DataError, shown } from '../../errors.js';
 import type { ChatMessage, PromptContent } from '../rows.js';
-import { firstOf, isText, textField } from './fields.js';
+import { booleanOf, firstOf, has, isText, textField } from './fields.js';
 import type { Fields, Format, ParsedRecord, Where } from './format.js';
 import { answerField, holdsMessages, messageOrMessages, messagesField } from './messages.js';
-import { PROMPT_FIELDS, promptFields, readPrompt, withSystem } from './prompt.js';
+import { PROMPT_FIELDS, PROMPT_NAMES, promptFields, readPrompt, withSystem } from './prompt.js';
 import { toolsField } from './tools.js';
 
 const CONVERSATIONS = ['messages', 'conversations'] as const;
@@ -14,31 +15,41 @@ const LABELS = ['label', 'kto_tag'] as const;
 const UNDESIRABLE = 'marked as undesirable (label: false)';
 const NO_ANSWER = 'no turn of the assistant';
 
-const labelOf = (record: Fields): (typeof LABELS)[number] | undefined =>
-  LABELS.find(name => typeof record[name] === 'boolean');
+const labelsOf = (record: Fields) => LABELS.filter(name => has(record, name));
 
-/** The rows of a record, unless it is marked as one not to learn from. */
-function unlessUndesirable(record: Fields, parse: () => ParsedRecord): ParsedRecord {
-  const label = labelOf(record);
-  return label !== undefined && record[label] === false ? { skipped: UNDESIRABLE } : parse();
+/** The rows of a record, unless it is marked as one not to learn from. @throws DataError for a label that says neither */
+function unlessUndesirable(record: Fields, where: Where, parse: () => ParsedRecord): ParsedRecord {
+  const desirable = labelsOf(record).map(name => desirableField(record, name, where));
+  return desirable.includes(false) ? { skipped: UNDESIRABLE } : parse();
 }
 
-const withLabel = (record: Fields, fields: readonly string[]): string[] => [
-  ...fields,
-  ...LABELS.filter(name => name === labelOf(record)),
-];
+function desirableField(record: Fields, field: string, where: Where): boolean {
+  const value = booleanOf(record[field]);
+  if (value !== null) return value;
+  throw new DataError(
+    `Expected true or false (whether the answer is a good one), found ${shown(record[field], 60)}.`,
+    {
+      ...where,
+      field,
+      hint: 'Supervised training leaves out the answers that it marks as bad ones (KTO). If it says something else, rename it.',
+    },
+  );
+}
+
+const withLabel = (record: Fields, fields: readonly string[]): string[] => [...fields, ...labelsOf(record)];
 
 /** {messages} or {conversations}: a conversation whose answers are trained on, with or without a label. */
 export const messages: Format = {
   needs: 'messages or conversations (a conversation), and tools, label (true or false)',
   fields: [...CONVERSATIONS, 'system', 'tools', ...LABELS],
+  alternatives: [CONVERSATIONS.map(name => [name]), LABELS.map(name => [name])],
   gives: 'answers',
   recognise(record) {
     const name = CONVERSATIONS.find(field => holdsMessages(record[field]));
     return name === undefined ? null : withLabel(record, [name]);
   },
   parse: (record, where) =>
-    unlessUndesirable(record, () => {
+    unlessUndesirable(record, where, () => {
       const name = firstOf(record, CONVERSATIONS) ?? CONVERSATIONS[0];
       const conversation = withSystem(messagesField(record, name, where), record, where);
       return conversationOf(conversation, 0, record, where);
@@ -49,6 +60,7 @@ export const messages: Format = {
 export const promptCompletion: Format = {
   needs: 'prompt, completion (texts or messages; the completion may be called response, output or answer)',
   fields: [...PROMPT_FIELDS, ...COMPLETIONS, ...LABELS],
+  alternatives: [PROMPT_NAMES, COMPLETIONS.map(name => [name]), LABELS.map(name => [name])],
   gives: 'answers',
   recognise(record) {
     const prompt = promptFields(record, 'any');
@@ -58,7 +70,7 @@ export const promptCompletion: Format = {
     return isText(value) || holdsMessages(value) ? withLabel(record, [...prompt, completion]) : null;
   },
   parse: (record, where, options) =>
-    unlessUndesirable(record, () => completionOf(readPrompt(record, where, options), record, where)),
+    unlessUndesirable(record, where, () => completionOf(readPrompt(record, where, options), record, where)),
 };
 
 function completionOf(prompt: PromptContent, record: Fields, where: Where): ParsedRecord {

@@ -1,7 +1,7 @@
 /** data.columns: what the fields of a format are called in a file. */
 import { DataError } from '../../errors.js';
-import { isObject } from './fields.js';
-import type { Fields } from './format.js';
+import { has, isObject } from './fields.js';
+import type { Fields, Format } from './format.js';
 
 /** Field of the format: column of the file. */
 export type Columns = Readonly<Record<string, string>>;
@@ -31,10 +31,51 @@ function valueAt(record: Fields, column: string): unknown {
 /** The column of the file that a name of data.columns is in. */
 export const rootOf = (column: string): string => column.split('.')[0]!;
 
-/** @param found the names of the columns of the file @throws DataError for a column that the file lacks */
+/** What records of every format may do without, so that the first ones need not have it. */
+export const DISPENSABLE: readonly string[] = ['system', 'tools', 'input'];
+
+/** Whether the record has the column that a name of data.columns is in. */
+export const isColumnOf = (record: Fields, column: string): boolean =>
+  Object.hasOwn(record, column) || Object.hasOwn(record, rootOf(column));
+
+/**
+ * The fields by which the record is known to be of the format; null where it is not, or where the format passes over a field
+ * that data.columns names. (Of system and tools every chat makes use; they tell no format from another.)
+ */
+export function recognisedBy(record: Fields, format: Format, columns: Columns): readonly string[] | null {
+  const passedOver = namedFields(record, columns).some(field => !format.fields.includes(field));
+  return passedOver ? null : format.recognise(withoutOverruled(record, format, columns));
+}
+
+/** The fields of the record that data.columns names and that tell its format. */
+export const namedFields = (record: Fields, columns: Columns): string[] =>
+  Object.keys(columns).filter(field => field !== 'system' && field !== 'tools' && has(record, field));
+
+/** The record without what data.columns overrules: the other names of what it names. */
+export function withoutOverruled(
+  record: Fields,
+  { alternatives = [] }: Pick<Format, 'alternatives'>,
+  columns: Columns,
+): Fields {
+  if (Object.keys(columns).length === 0) return record;
+  const overruled = alternatives.flatMap(options => {
+    const named = options.filter(fields =>
+      fields.some(field => Object.hasOwn(columns, field) && has(record, field)),
+    );
+    const kept = named.flat();
+    return named.length === 0 ? [] : options.flat().filter(field => !kept.includes(field));
+  });
+  if (overruled.length === 0) return record;
+  return Object.fromEntries(Object.entries(record).filter(([field]) => !overruled.includes(field)));
+}
+
+/**
+ * @param found the names of the columns of the file
+ * @throws DataError for a column that the file lacks and that its records cannot do without
+ */
 export function checkColumns(columns: Columns, found: ReadonlySet<string>, file: string): void {
   for (const [field, column] of Object.entries(columns)) {
-    if (found.has(column) || found.has(rootOf(column))) continue;
+    if (found.has(column) || found.has(rootOf(column)) || DISPENSABLE.includes(field)) continue;
     throw new DataError(`There is no column "${column}", from which data.columns reads ${field}.`, {
       file,
       field: column,

@@ -3,9 +3,9 @@
 import { DataError } from '../../errors.js';
 import type { Answer } from '../rows.js';
 import { fieldError, firstOf, has, isText, numberField } from './fields.js';
-import { type Fields, type Format, onePair, type Where } from './format.js';
+import { type Fields, type Format, type Label, onePair, type Where } from './format.js';
 import { holdsMessages } from './messages.js';
-import { PROMPT_FIELDS, promptFields, readAnswer, readPrompt } from './prompt.js';
+import { PROMPT_FIELDS, PROMPT_NAMES, promptFields, readAnswer, readPrompt } from './prompt.js';
 import { noScores, refusalOfGap } from './scores.js';
 
 /** What data sets call the first and the second answer: ours, LLMBar, PandaLM, HelpSteer2, SHP, PKU-SafeRLHF, WebGPT. */
@@ -30,7 +30,10 @@ const SCORES = [
 /** A difference of scores: negative where the first answer is better (HelpSteer2). */
 const STRENGTH = 'preference_strength';
 
-/** 1: the first answer is better, 2: the second, 0: neither. */
+/** Answers that are counted from 0; so are they by a label beside them. */
+const FROM_ZERO: readonly string[] = ['response_0', 'answer_0'];
+
+/** 1: the first answer is better, 2: the second, 0: neither; of answers that are counted from 0, 0: the first, 1: the second. */
 const LABELS = ['label', 'preference'] as const;
 
 /** Which answer is better: 0, the first, or 1 (PKU-SafeRLHF). */
@@ -64,6 +67,11 @@ export const compared: Format = {
     BETTER_INDEX,
     ...VOTES,
   ],
+  alternatives: [
+    PROMPT_NAMES,
+    ANSWERS,
+    [...SCORES, ...LABELS.map(name => [name]), [STRENGTH], [BETTER_INDEX], VOTES],
+  ],
   gives: 'pairs',
   recognise(record) {
     const prompt = promptFields(record, 'any');
@@ -77,16 +85,18 @@ export const compared: Format = {
     const prompt = readPrompt(record, where, options);
     const names = answersOf(record) ?? ANSWERS[0];
     const [first, second] = names.map(name => readAnswer(record, name, prompt, where)) as [Answer, Answer];
-    const gap = judgedGap(record, where, options.minScoreGap);
+    const fromZero = FROM_ZERO.includes(names[0]);
+    const gap = judgedGap(record, where, options.minScoreGap, fromZero);
+    const label = fromZero ? null : labelOf(record, where);
     const refusal = refusalOfGap(gap, options);
-    if (refusal !== null) return { skipped: refusal };
+    if (refusal !== null) return { skipped: refusal, label };
     const [chosen, rejected] = gap > 0 ? [first, second] : [second, first];
-    return onePair({ prompt, chosen, rejected });
+    return { ...onePair({ prompt, chosen, rejected }), label };
   },
 };
 
 /** How much better the first answer is than the second: a difference of scores, or ±Infinity where there is a label. */
-function judgedGap(record: Fields, where: Where, minScoreGap: number): number {
+function judgedGap(record: Fields, where: Where, minScoreGap: number, fromZero: boolean): number {
   const names = judgementFields(record);
   if (names === null) {
     throw new DataError('Nothing says which answer is better.', {
@@ -105,16 +115,28 @@ function judgedGap(record: Fields, where: Where, minScoreGap: number): number {
     }
     return index === 0 ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
   }
-  const votes = names.map(name => verdict(record, name, where));
+  const votes = names.map(name => verdict(record, name, where, fromZero));
   const count = (value: number): number => votes.filter(vote => vote === value).length;
   const [ties, first, second] = [count(0), count(1), count(2)] as const;
   if (first > second && first > ties) return Number.POSITIVE_INFINITY;
   return second > first && second > ties ? Number.NEGATIVE_INFINITY : 0;
 }
 
-function verdict(record: Fields, field: string, where: Where): 0 | 1 | 2 {
+/** The label by which the answers are judged, where it is a number. */
+function labelOf(record: Fields, where: Where): Label | null {
+  const [field] = judgementFields(record) ?? [];
+  if (!LABELS.some(name => name === field) || record[field!] === 'tie') return null;
+  return { field: field!, value: verdict(record, field!, where, false) };
+}
+
+function verdict(record: Fields, field: string, where: Where, fromZero: boolean): Label['value'] {
   if (record[field] === 'tie') return 0;
   const value = numberField(record, field, where);
+  if (fromZero) {
+    if (value === 0) return 1;
+    if (value === 1) return 2;
+    throw fieldError(record[field], '0 (the first answer is better), 1 or "tie"', { ...where, field });
+  }
   if (value === 0 || value === 1 || value === 2) return value;
   throw fieldError(record[field], '1 (the first answer is better), 2 or 0 (a tie)', { ...where, field });
 }

@@ -1,6 +1,7 @@
 /** Which format the records of a file have. */
 import type { Method } from '../../config/method.js';
 import { ConfigError, DataError, shown } from '../../errors.js';
+import { type Columns, namedFields, recognisedBy } from './columns.js';
 import { has, isObject, isText } from './fields.js';
 import type { Fields, Format } from './format.js';
 import { FORMAT_NAMES, FORMATS, type FormatName } from './index.js';
@@ -23,17 +24,23 @@ export function formatNamed(name: string): Format {
 }
 
 /**
- * The format that most of the records have, the first in order of those that as many have.
+ * The format that most of the records have, of those that read all that data.columns names, the first in order of those that as many have.
  *
  * @throws DataError when no record has any, with what they have beside what each format needs
  */
-export function recognise(records: readonly Fields[], file: string, method: Method): Recognition {
+export function recognise(
+  records: readonly Fields[],
+  columns: Columns,
+  file: string,
+  method: Method,
+): Recognition {
   const candidates = FORMAT_NAMES.map(name => {
-    const seen = records.map(record => FORMATS[name].recognise(record)).filter(by => by !== null);
-    return { name, format: FORMATS[name], by: seen[0] ?? [], count: seen.length };
+    const format = FORMATS[name];
+    const seen = records.map(record => recognisedBy(record, format, columns)).filter(by => by !== null);
+    return { name, format, by: seen[0] ?? [], count: seen.length };
   });
   const best = candidates.reduce((most, other) => (other.count > most.count ? other : most));
-  if (best.count === 0) throw unknownFormat(records, file, method);
+  if (best.count === 0) throw unknownFormat(records, columns, file, method);
   return best;
 }
 
@@ -54,12 +61,21 @@ export function checkGives({ name, format, by }: Recognition, file: string, meth
   );
 }
 
-function unknownFormat(records: readonly Fields[], file: string, method: Method): DataError {
+function unknownFormat(
+  records: readonly Fields[],
+  columns: Columns,
+  file: string,
+  method: Method,
+): DataError {
+  const named = new Set(records.flatMap(record => namedFields(record, columns)));
   const names = FORMAT_NAMES.filter(name => FORMATS[name].gives === 'pairs' || method === 'sft');
   const width = Math.max(...names.map(name => name.length));
   const lines = [
     'data.format: auto does not recognise these records.',
     `Found: ${fieldsFound(records)}.`,
+    ...(named.size === 0
+      ? []
+      : [`A format must read all that data.columns names: ${[...named].join(', ')}.`]),
     'Each format needs:',
     ...names.map(name => `  ${name.padEnd(width)}  ${FORMATS[name].needs}`),
   ];

@@ -34,6 +34,15 @@ export function numberField(record: Fields, field: string, where: Where): number
   throw fieldError(value, 'a number', { ...where, field });
 }
 
+/** What tables hold as true or false (booleans, 1 and 0, either as text); null for anything else. */
+export function booleanOf(value: unknown): boolean | null {
+  const text = isText(value) ? value.trim().toLowerCase() : value;
+  if (text === true || text === 'true') return true;
+  if (text === false || text === 'false') return false;
+  const number = typeof text === 'bigint' || (isText(text) && text !== '') ? Number(text) : text;
+  return number === 1 ? true : number === 0 ? false : null;
+}
+
 /** @throws DataError when the field is no list that holds something */
 export function listField(record: Fields, field: string, expected: string, where: Where): unknown[] {
   const value = record[field];

@@ -19,9 +19,16 @@ export type PairContent = Extract<RowContent, { kind: 'pair' }>;
  * The rows of a well-formed record, at least one, with the reasons why others of its answers are none; or the reason why it
  * holds none.
  */
-export type ParsedRecord =
+export type ParsedRecord = (
   | { readonly rows: readonly RowContent[]; readonly refused?: readonly string[] }
-  | { readonly skipped: string };
+  | { readonly skipped: string }
+) & { readonly label?: Label | null };
+
+/** What a record says of two answers: 0 that they are as good, 1 that the first is better, 2 that the second is. */
+export interface Label {
+  readonly field: string;
+  readonly value: 0 | 1 | 2;
+}
 
 /** How the records of a file become rows, whatever their format. */
 export interface ParseOptions {
@@ -33,11 +40,15 @@ export interface ParseOptions {
   readonly minScoreGap: number;
 }
 
+export type Alternatives = readonly (readonly string[])[];
+
 export interface Format {
   /** The fields that a record must have, in the words of a message: "prompt, chosen, rejected (texts)". */
   readonly needs: string;
   /** The fields that it may read, and no others. */
   readonly fields: readonly string[];
+  /** Fields of which it reads one or the other, in the order in which it prefers them; each may be several that belong together. */
+  readonly alternatives?: readonly Alternatives[];
   /** Pairs of answers, or single answers, from which only supervised training learns. */
   readonly gives: 'pairs' | 'answers';
   /** The fields by which a record is known to be of this format; null where it is not. */

@@ -106,7 +106,10 @@ export function sharedMessages(
 }
 
 /** @throws DataError when nobody asks for an answer at the end of the conversation */
-export function checkAsked(messages: readonly ChatMessage[], where: Where): void {
+export function checkAsked(
+  messages: readonly ChatMessage[],
+  where: Where & { readonly field?: string },
+): void {
   const role = messages.at(-1)?.role;
   if (role === undefined || !['user', 'tool', 'function'].includes(role))
     throw new DataError('The conversation before the answer does not end in a user turn.', { ...where });

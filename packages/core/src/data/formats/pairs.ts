@@ -11,12 +11,23 @@ import {
   type Where,
 } from './format.js';
 import { checkAsked, holdsMessages, messageOrMessages, messagesField, sharedMessages } from './messages.js';
-import { chatOf, PROMPT_FIELDS, promptFields, readAnswer, readPrompt } from './prompt.js';
-import { PAIR_SCORE_FIELDS, pairGapTooSmall } from './scores.js';
+import {
+  chatOf,
+  PROMPT_FIELDS,
+  PROMPT_NAMES,
+  promptFields,
+  promptName,
+  readAnswer,
+  readPrompt,
+} from './prompt.js';
+import { PAIR_SCORE_FIELDS, PAIR_SCORES, pairGapTooSmall } from './scores.js';
 
 const CHOSEN = ['chosen', 'chosen_response'] as const;
 const REJECTED = ['rejected', 'rejected_response'] as const;
 const FIELDS: readonly string[] = [...PROMPT_FIELDS, ...CHOSEN, ...REJECTED, ...PAIR_SCORE_FIELDS];
+
+const ANSWER_NAMES = [CHOSEN.map(name => [name]), REJECTED.map(name => [name]), PAIR_SCORES] as const;
+const ALTERNATIVES = [PROMPT_NAMES, ...ANSWER_NAMES] as const;
 
 /** The names of both answers, where each is of this kind; null where they are not. */
 function answerNames(record: Fields, isOfKind: (value: unknown) => boolean): [string, string] | null {
@@ -38,6 +49,7 @@ function pairOf(prompt: PromptContent, record: Fields, where: Where, options: Pa
 export const preference: Format = {
   needs: 'prompt, chosen, rejected (texts; the prompt may be called instruction, question or input)',
   fields: FIELDS,
+  alternatives: ALTERNATIVES,
   gives: 'pairs',
   recognise(record) {
     const prompt = promptFields(record, 'text');
@@ -51,6 +63,7 @@ export const preference: Format = {
 export const orca: Format = {
   needs: 'question, chosen, rejected (texts), and system',
   fields: FIELDS,
+  alternatives: ALTERNATIVES,
   gives: 'pairs',
   recognise: record =>
     has(record, 'question') && record.system !== undefined ? preference.recognise(record) : null,
@@ -62,21 +75,21 @@ export const conversational: Format = {
   needs:
     'chosen, rejected (messages or texts) and prompt (messages), which chosen and rejected may begin with instead',
   fields: FIELDS,
+  alternatives: ALTERNATIVES,
   gives: 'pairs',
   recognise(record) {
     const prompt = promptFields(record, 'messages');
     const answers = answerNames(record, value => holdsMessages(value) || (prompt !== null && isText(value)));
     return answers && (prompt !== null || !has(record, 'prompt')) ? [...(prompt ?? []), ...answers] : null;
   },
-  parse: (record, where, options) =>
-    pairOf(
-      has(record, 'prompt')
-        ? chatOf(askedMessages(record, 'prompt', where), record, where)
-        : sharedPrompt(record, where),
-      record,
-      where,
-      options,
-    ),
+  parse(record, where, options) {
+    const name = promptName(record);
+    const inAnswers = name === undefined || (name !== 'prompt' && !holdsMessages(record[name]));
+    const prompt = inAnswers
+      ? sharedPrompt(record, where)
+      : chatOf(askedMessages(record, name, where), record, where);
+    return pairOf(prompt, record, where, options);
+  },
 };
 
 /**
@@ -86,6 +99,7 @@ export const conversational: Format = {
 export const ultrafeedback: Format = {
   needs: 'prompt (text), chosen, rejected (messages)',
   fields: FIELDS,
+  alternatives: ALTERNATIVES,
   gives: 'pairs',
   recognise(record) {
     const prompt = promptFields(record, 'text');
@@ -103,6 +117,7 @@ export const ultrafeedback: Format = {
 export const sharegpt: Format = {
   needs: 'conversations (messages {from, value}), chosen, rejected (a message or text)',
   fields: ['conversations', 'system', 'tools', ...CHOSEN, ...REJECTED, ...PAIR_SCORE_FIELDS],
+  alternatives: ANSWER_NAMES,
   gives: 'pairs',
   recognise(record) {
     const answers = answerNames(record, value => holdsMessages(value) || isText(value));
@@ -120,7 +135,7 @@ const onlyAnswers = (record: Fields): boolean =>
 
 function askedMessages(record: Fields, field: string, where: Where): ChatMessage[] {
   const messages = messagesField(record, field, where);
-  checkAsked(messages, where);
+  checkAsked(messages, { ...where, field });
   return messages;
 }
 

@@ -2,19 +2,29 @@
 import { DataError } from '../../errors.js';
 import type { Answer, ChatMessage, PromptContent } from '../rows.js';
 import { fieldError, firstOf, has, isText, textField } from './fields.js';
-import type { Fields, ParseOptions, Where } from './format.js';
+import type { Alternatives, Fields, ParseOptions, Where } from './format.js';
 import { answerField, checkAsked, holdsMessages, messagesField } from './messages.js';
 import { toolsField } from './tools.js';
 
 /** The first that a record has is its prompt. */
 const NAMES = ['prompt', 'instruction', 'question', 'input', 'history'] as const;
 
+/** The prompt under one name or another. */
+export const PROMPT_NAMES: Alternatives = [
+  ...NAMES.map(name => [name]),
+  // An input continues an instruction.
+  ['instruction', 'input'],
+];
+
 /** All that the prompt is read from. `input` continues an `instruction`. */
 export const PROMPT_FIELDS: readonly string[] = [...NAMES, 'system', 'tools'];
 
+/** The field that is the record's prompt. */
+export const promptName = (record: Fields): string | undefined => firstOf(record, NAMES);
+
 /** The fields of the prompt that the record has; null where it has none of the kind. */
 export function promptFields(record: Fields, kind: 'text' | 'messages' | 'any'): readonly string[] | null {
-  const name = firstOf(record, NAMES);
+  const name = promptName(record);
   if (name === undefined) return null;
   const isOfKind = {
     text: isText(record[name]),
@@ -36,10 +46,10 @@ export function readPrompt(
   where: Where,
   { chat }: Pick<ParseOptions, 'chat'>,
 ): PromptContent {
-  const name = firstOf(record, NAMES) ?? 'prompt';
+  const name = promptName(record) ?? 'prompt';
   if (holdsMessages(record[name])) {
     const messages = messagesField(record, name, where);
-    checkAsked(messages, where);
+    checkAsked(messages, { ...where, field: name });
     return chatOf(messages, record, where);
   }
   const text = promptText(record, name, where);
@@ -57,7 +67,7 @@ export function chatOf(messages: readonly ChatMessage[], record: Fields, where: 
 function promptText(record: Fields, name: string, where: Where): string {
   const text = textField(record, name, where);
   const more = name === 'instruction' && has(record, 'input') ? textField(record, 'input', where) : '';
-  return more === '' ? text : `${text}\n\n${more}`;
+  return [text, more].filter(part => part !== '').join('\n\n');
 }
 
 /** The conversation with the record's system text in front, where it has one and the conversation has none. */

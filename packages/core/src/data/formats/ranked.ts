@@ -3,7 +3,7 @@ import type { Answer, PromptContent } from '../rows.js';
 import { fieldError, firstOf, has, isObject, listField, numberField } from './fields.js';
 import type { Fields, Format, ParsedRecord, ParseOptions, Where } from './format.js';
 import { holdsMessages } from './messages.js';
-import { PROMPT_FIELDS, promptFields, readAnswer, readPrompt } from './prompt.js';
+import { PROMPT_FIELDS, PROMPT_NAMES, promptFields, readAnswer, readPrompt } from './prompt.js';
 import { refusalOfGap } from './scores.js';
 
 const LISTS = ['answers', 'responses', 'completions'] as const;
@@ -24,6 +24,7 @@ export const ranked: Format = {
   needs:
     'prompt, answers (texts) with scores or ranks (numbers); or answers as {text, score} or {text, rank}',
   fields: [...PROMPT_FIELDS, ...LISTS, ...SCORES, 'ranks'],
+  alternatives: [PROMPT_NAMES, LISTS.map(name => [name]), [...SCORES, 'ranks'].map(name => [name])],
   gives: 'pairs',
   recognise(record) {
     const prompt = promptFields(record, 'any');

@@ -10,7 +10,7 @@ export function refusalOfGap(gap: number, { minScoreGap }: Pick<ParseOptions, 'm
 }
 
 /** What data sets call the scores of a chosen and a rejected answer. */
-const PAIR_SCORES = [
+export const PAIR_SCORES = [
   ['score_chosen', 'score_rejected'],
   ['chosen_score', 'rejected_score'],
   ['chosen_rating', 'rejected_rating'],
