@@ -219,6 +219,7 @@ describe('progress', () => {
     const report = {
       file: 'pairs.jsonl',
       purpose: 'training' as const,
+      unit: 'pairs' as const,
       ...{ format: 'hh' as const, by: ['chosen', 'rejected'], kind: 'text' as const, badRows: [] },
       readAs: 'hh (chosen, rejected), plain text',
       rows: 2023,

@@ -36,7 +36,9 @@ describe('method: sft', () => {
     expect(shown[1]![2]).toContain('Hello.</s>');
     expect(shown[2]![2]).toContain('And?');
     expect(shown[3]![2]).toContain('Tom.</s>');
-    expect(stdout).toContain('1 left out (no turn of the assistant: 1)');
+    expect(stdout).toContain(
+      'chats.jsonl, training: 2 records, 1 examples, 1 left out (no turn of the assistant: 1)',
+    );
     expect(stdout).toMatch(/read as messages \(messages\), chats$/m);
     expect(stdout).toMatch(/^sequences +1$/m);
   });
@@ -46,6 +48,7 @@ describe('method: sft', () => {
     const config = configOf(folder, KTO);
     const { code, stderr } = await sralign(['train', config]);
     expect(stderr).toContain('3 left out (marked as undesirable (label: false): 3)');
+    expect(stderr).toMatch(/\d training examples, \d evaluation examples; /);
     expect(stderr).toContain('step 2/2');
     expect(code).toBe(0);
     const more = await sralign(['train', config, '--resume', '--set', 'training.maxSteps=3']);

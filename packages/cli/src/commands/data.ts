@@ -59,7 +59,7 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
     chatTemplate: config.tokens.chatTemplate,
   });
   const tokenLimits = { ...(await core.readModelSpec(modelFolder)), modelFolder };
-  const sources = await core.resolveSources(config, 'training');
+  const { sources, notices } = await core.resolveSources(config, 'training');
   const limits = core.measuredLimits(config, MEASURED_PAIRS);
   const { rows, reports } = await core.readRows(sources, core.readingOf(config), limits);
   let encoded: EncodedForRun | Error;
@@ -98,7 +98,7 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
   }
   if (encoded instanceof Error) throw encoded;
   const { dataset, notice } = encoded;
-  const report = core.dataReports('training', reports, dataset.reports);
+  const report = core.dataReports('training', reports, dataset.reports, config.method);
   const counter = new core.RowCounter();
   for (const row of rows) counter.add(row);
   const warnings = [
@@ -107,7 +107,7 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
   ];
   const ofTurn = ends.endTokens > 1 ? core.endOfTurnNotice(tokenizer) : null;
   const ofTexts = core.textNotices(reports, config.data.chat, tokenizer.chatTemplate);
-  const notes = [notice, ofTurn, ...ofTexts].filter(note => note !== null);
+  const notes = [...notices, notice, ofTurn, ...ofTexts].filter(note => note !== null);
   if (options.json) {
     const preview = { rows: shown, ends, reports: report, warnings, notes, lengths: lengthsOf(dataset) };
     process.stdout.write(`${JSON.stringify(preview)}\n`);

@@ -89,7 +89,7 @@ async function look(model: string, data: string, options: InitOptions): Promise<
       data: { train: file },
       output: { folder: 'run' },
     });
-    const sources = await core.resolveSources(config, 'training');
+    const { sources } = await core.resolveSources(config, 'training');
     const limits = core.measuredLimits(config, LOOKED_AT_PAIRS);
     const { reports } = await core.readRows(sources, core.readingOf(config), limits);
     return { method, report: total(reports) };

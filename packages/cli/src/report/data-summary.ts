@@ -7,7 +7,7 @@ import { number } from './table.js';
  * prompts, 300 chosen, 280 rejected; read as hh (chosen, rejected), plain text".
  */
 export function dataSummary(report: DataReport): string {
-  const { file, source, purpose, rows, stoppedEarly, pairs, notDrawn } = report;
+  const { file, source, purpose, unit, rows, stoppedEarly, pairs, notDrawn } = report;
   const reasons = Object.entries(report.leftOut).map(([reason, count]) => `${reason}: ${number(count)}`);
   const sum = Object.values(report.leftOut).reduce((total, count) => total + count, 0);
   const leftOut = reasons.length === 0 ? '' : `, ${number(sum)} left out (${reasons.join(', ')})`;
@@ -23,5 +23,5 @@ export function dataSummary(report: DataReport): string {
   const as = report.readAs === null ? '' : `; read as ${report.readAs}`;
   const name = source === null ? file : `${file} (${source})`;
   const rest = notDrawn === 0 ? '' : `, ${number(notDrawn)} not drawn`;
-  return `${name}, ${purpose}: ${records}, ${number(pairs)} pairs${rest}${leftOut}${cuts}${as}`;
+  return `${name}, ${purpose}: ${records}, ${number(pairs)} ${unit}${rest}${leftOut}${cuts}${as}`;
 }

@@ -91,10 +91,11 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
   return event => {
     if (beginning !== null && event.type !== 'step') steps = new Work('step', null, beginning, clock.now());
     switch (event.type) {
-      case 'start':
+      case 'start': {
+        const unit = event.reports.some(({ unit }) => unit === 'examples') ? 'examples' : 'pairs';
         for (const report of event.reports) line(dataSummary(report));
         line(
-          `${number(event.trainPairs)} training pairs, ${number(event.evalPairs)} evaluation pairs; ` +
+          `${number(event.trainPairs)} training ${unit}, ${number(event.evalPairs)} evaluation ${unit}; ` +
             `${number(event.parameters)} parameters, ${event.dtype} on ${event.device}, ${event.threads} threads`,
         );
         if (event.hosts.length > 1)
@@ -103,6 +104,7 @@ export function progress(stream: ProgressStream, options: ProgressOptions): (eve
         if (event.resumedFromStep !== null) line(`resumed from step ${event.resumedFromStep}`);
         else if (event.resume) line('no checkpoint to resume from: starting from the beginning');
         break;
+      }
       case 'warning':
         line(`warning: ${event.message}`);
         break;

@@ -1,4 +1,5 @@
 /** What became of the records of the data files: one account a file, and what is worth a warning. */
+import { type Method, unitOf } from '../config/method.js';
 import { BadRows, type PlainBadRows } from './bad-rows.js';
 import type { DataReport, EncodeCounts, ReadReport } from './rows.js';
 
@@ -12,6 +13,7 @@ export function dataReports(
   purpose: DataReport['purpose'],
   read: readonly ReadReport[],
   encoded: readonly (EncodeCounts & { readonly file: string; readonly bad: PlainBadRows })[],
+  method: Method,
 ): DataReport[] {
   const none: EncodeCounts = {
     pairs: 0,
@@ -43,7 +45,7 @@ export function dataReports(
     return {
       ...report,
       ...counts,
-      ...{ purpose, readAs, leftOut: Object.fromEntries(leftOut) },
+      ...{ purpose, unit: unitOf(method), readAs, leftOut: Object.fromEntries(leftOut) },
       badRows: [...report.badRows, ...badRows.lines()],
     };
   });
@@ -68,14 +70,14 @@ function describeFormat({ format, by, kind }: ReadReport): string | null {
 
 /** Says where a tenth of the records or more was left out or cut: a run on other data than its user thinks. */
 export function dataWarnings(report: DataReport): string[] {
-  const { file, purpose, rows, pairs, pairsCut, used, skipped } = report;
+  const { file, purpose, unit, rows, pairs, pairsCut, used, skipped } = report;
   const warnings: string[] = [];
   const leftOut = shareLeftOut(report);
   const whole = used + sum(skipped);
   if (leftOut > WARN_SHARE) {
     const reasons = Object.entries(report.leftOut).map(([reason, records]) => `${reason}: ${records}`);
     // A record can give several pairs.
-    const what = whole === rows ? 'records' : 'pairs';
+    const what = whole === rows ? 'records' : unit;
     warnings.push(
       `${file}: ${percent(leftOut, 1)} of the ${whole} ${purpose} ${what} are left out ` +
         `(${reasons.join(', ')}). \`sralign data preview\` shows them; tokens.* sets the limits.`,
@@ -87,7 +89,7 @@ export function dataWarnings(report: DataReport): string[] {
   }
   if (pairsCut > WARN_SHARE * pairs) {
     warnings.push(
-      `${file}: ${percent(pairsCut, pairs)} of the ${pairs} ${purpose} pairs are cut ` +
+      `${file}: ${percent(pairsCut, pairs)} of the ${pairs} ${purpose} ${unit} are cut ` +
         `(${cutParts(report)}). tokens.maxTokens and tokens.maxPromptTokens set the limits.`,
     );
   }

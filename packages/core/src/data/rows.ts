@@ -1,4 +1,5 @@
 /** What a run learns from, as text, whatever format it came in. */
+import type { unitOf } from '../config/method.js';
 import type { FormatName } from './formats/index.js';
 
 /** A message as the chat template gets it, with whatever else it reads of messages (`name`, `tool_call_id`, thoughts). */
@@ -130,6 +131,8 @@ export interface EncodeCounts {
 /** What became of the records of one file, up to the pairs of a run. */
 export interface DataReport extends ReadReport, EncodeCounts {
   readonly purpose: 'training' | 'evaluation';
+  /** What `pairs` counts: pairs of answers, or the examples of SFT. */
+  readonly unit: ReturnType<typeof unitOf>;
   /** As what the records were read, by which fields, as texts or chats; null where there was no record. */
   readonly readAs: string | null;
   /**

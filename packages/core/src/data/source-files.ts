@@ -4,7 +4,7 @@ import { glob, isDynamicPattern } from 'tinyglobby';
 import { DataError } from '../errors.js';
 import { look } from '../files.js';
 import { isDataFile } from './records.js';
-import { filesOfSplit } from './splits.js';
+import { filesOfSplit, type SourceFiles } from './splits.js';
 
 /** Facts about the data that tools put beside them. */
 const METADATA = /(^|\/)(dataset_infos?|dataset_dict|state|config)\.json$/;
@@ -20,7 +20,7 @@ export async function filesOfPath(
   path: string,
   split: string | null,
   purpose: 'training' | 'evaluation',
-): Promise<string[]> {
+): Promise<SourceFiles> {
   const status = await look(path, DataError);
   if (status?.isDirectory()) return filesOfFolder(path, split, purpose);
   if (status !== null || !isDynamicPattern(path)) {
@@ -32,11 +32,11 @@ export async function filesOfPath(
         hint: 'Leave split out.',
       });
     }
-    return [path];
+    return { files: [path], notice: null };
   }
   const found = await glob(path, { absolute: path.startsWith('/'), expandDirectories: false });
   if (found.length === 0) throw new DataError('No file matches this pattern.', { file: path });
-  return split === null ? found.sort() : filesOfSplit(found, split, purpose, path);
+  return split === null ? { files: found.sort(), notice: null } : filesOfSplit(found, split, purpose, path);
 }
 
 const HUB_ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
@@ -51,7 +51,7 @@ async function filesOfFolder(
   folder: string,
   split: string | null,
   purpose: 'training' | 'evaluation',
-): Promise<string[]> {
+): Promise<SourceFiles> {
   const all = await glob('**', { cwd: folder, expandDirectories: false });
   const data = all.filter(name => isDataFile(name) && !METADATA.test(name));
   if (data.length === 0) {
@@ -62,5 +62,6 @@ async function filesOfFolder(
         : 'Supported: .jsonl, .json, .csv, .tsv and .parquet, each also with .gz or .zst behind it.',
     });
   }
-  return filesOfSplit(data, split, purpose, folder).map(name => join(folder, name));
+  const { files, notice } = filesOfSplit(data, split, purpose, folder);
+  return { files: files.map(name => join(folder, name)), notice };
 }

@@ -14,17 +14,28 @@ const SHARD = /^(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]+)?\./;
 /** The split that is taken where none is named and there are several; the first of these that is there. */
 const USUAL = { training: ['train'], evaluation: ['test', 'validation'] } as const;
 
+/** The files of a data source. */
+export interface SourceFiles {
+  readonly files: string[];
+  /** Which files of the place are left out because they are of another split, and none was named; null: none. */
+  readonly notice: string | null;
+}
+
 /**
- * Every split that a file may be called a part of, the most telling name first: that of a shard; a word of the file's name,
- * or of its folders from the inside; `train` where nothing tells. Then the names of the file and its folders themselves.
+ * Every split that a file may be called a part of, the most telling name first: that of a shard; the whole name of the file or
+ * its folder; a word of the file's name, or of its folders from the inside; `train` where nothing tells. Then the names of the
+ * file and its folders themselves.
  */
 function splitNames(path: string): string[] {
   const parts = path.split('/').reverse();
   const stem = parts[0]!.replace(/\.(jsonl|json|csv|tsv|parquet)(\.gz|\.zst)?$/, '');
   const shard = SHARD.exec(parts[0]!)?.[1];
-  const words = [stem, ...parts.slice(1)].flatMap(part => part.split(/[-._ 0-9]+/));
-  const keyword = words.map(word => KEYWORDS[word.toLowerCase()]).find(found => found !== undefined);
-  return [...(shard === undefined ? [] : [shard]), keyword ?? 'train', stem, ...parts.slice(1)];
+  const names = [stem, ...parts.slice(1)];
+  const words = names.flatMap(part => part.split(/[-._ 0-9]+/));
+  const keyword = [...names.slice(0, 2), ...words]
+    .map(word => KEYWORDS[word.toLowerCase()])
+    .find(found => found !== undefined);
+  return [...(shard === undefined ? [] : [shard]), keyword ?? 'train', ...names];
 }
 
 /** The most telling name of a file's split. */
@@ -43,19 +54,61 @@ export function filesOfSplit(
   split: string | null,
   purpose: keyof typeof USUAL,
   where: string,
-): string[] {
-  const splits = [...new Set(paths.map(splitOf))].sort();
-  const wanted =
-    split ?? (splits.length === 1 ? splits[0]! : USUAL[purpose].find(name => splits.includes(name)));
-  const found = paths.filter(path =>
-    split === null ? splitOf(path) === wanted : splitNames(path).includes(KEYWORDS[split] ?? split),
-  );
-  if (wanted === undefined || found.length === 0) {
-    const what = split === null ? 'It has several splits, and none is named.' : `It has no split "${split}".`;
-    throw new DataError(what, { file: where, field: 'split', hint: `There are ${splits.join(', ')}.` });
+): SourceFiles {
+  const splits = new Map<string, string[]>();
+  for (const path of paths.toSorted())
+    splits.set(splitOf(path), [...(splits.get(splitOf(path)) ?? []), path]);
+  const named =
+    split === null ? [] : paths.filter(path => splitNames(path).includes(KEYWORDS[split] ?? split));
+  const found =
+    named.length > 0
+      ? { files: named.toSorted(), notice: null }
+      : filesOfSplits(splits, split, purpose, where);
+  checkShards(found.files, where);
+  return found;
+}
+
+/**
+ * The files of one of these splits.
+ *
+ * @param split null: the only one there is, or of several the one usual for the purpose
+ * @param where named in errors
+ * @throws DataError listing the splits there are
+ */
+export function filesOfSplits(
+  splits: ReadonlyMap<string, readonly string[]>,
+  split: string | null,
+  purpose: keyof typeof USUAL,
+  where: string,
+): SourceFiles {
+  const usual = splits.size === 1 ? [...splits.keys()] : USUAL[purpose];
+  const wanted = split ?? usual.find(name => splits.has(name));
+  const files = wanted === undefined ? undefined : splits.get(wanted);
+  if (wanted !== undefined && files !== undefined) {
+    return { files: files.toSorted(), notice: split === null ? noticeOf(splits, wanted, where) : null };
   }
-  checkShards(found, where);
-  return found.sort();
+  const what = split === null ? 'It has several splits, and none is named.' : `It has no split "${split}".`;
+  const hint = `There are ${[...splits.keys()].sort().join(', ')}.`;
+  throw new DataError(what, { file: where, field: 'split', hint });
+}
+
+const NAMED_FILES = 3;
+
+function noticeOf(
+  splits: ReadonlyMap<string, readonly string[]>,
+  wanted: string,
+  where: string,
+): string | null {
+  const others = [...splits.keys()].filter(name => name !== wanted).sort();
+  const leftOut = others.flatMap(name => splits.get(name)!);
+  if (leftOut.length === 0) return null;
+  const files = (count: number): string => `${count} file${count === 1 ? '' : 's'}`;
+  const names = leftOut.slice(0, NAMED_FILES).join(', ') + (leftOut.length > NAMED_FILES ? ', …' : '');
+  return (
+    `${where}: the split ${wanted} is read (${files(splits.get(wanted)!.length)}); ` +
+    `${files(leftOut.length)} of ${others.join(', ')} ${leftOut.length === 1 ? 'is' : 'are'} left out: ${names}. ` +
+    'Name another split by {split: …}.'
+  );
 }
 
 /** @throws DataError when a shard that the names of the others count is not there */

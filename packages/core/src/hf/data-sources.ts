@@ -3,6 +3,7 @@ import { type SourceConfig, sourcesOf } from '../config/schema/data.js';
 import type { Config } from '../config/schema.js';
 import type { DataSource } from '../data/source.js';
 import { filesOfPath } from '../data/source-files.js';
+import type { SourceFiles } from '../data/splits.js';
 import { ConfigError } from '../errors.js';
 import { hubDatasetFiles } from './hub-dataset.js';
 
@@ -10,6 +11,12 @@ type Purpose = 'training' | 'evaluation';
 
 /** The setting that names the sources. */
 const FIELDS = { training: 'data.train', evaluation: 'data.eval' } as const;
+
+export interface ResolvedSources {
+  readonly sources: DataSource[];
+  /** What of the places is left out because it is of another split. */
+  readonly notices: string[];
+}
 
 /**
  * The sources of `data.train` or `data.eval` with their files; those of the hub are downloaded where they are not in its cache.
@@ -22,19 +29,21 @@ export async function resolveSources(
   { data }: Pick<Config, 'data'>,
   purpose: Purpose,
   { offline = false }: { readonly offline?: boolean } = {},
-): Promise<DataSource[]> {
+): Promise<ResolvedSources> {
   const sources: DataSource[] = [];
+  const notices = new Set<string>();
   for (const source of sourcesOf(purpose === 'training' ? data.train : data.eval)) {
     const { format, columns, name = null, weight = 1 } = source;
+    const { files, notice } = await filesOfSource(source, purpose, offline);
+    if (notice !== null) notices.add(`${FIELDS[purpose]}: ${notice}`);
     sources.push({
-      files: await filesOfSource(source, purpose, offline),
-      ...{ name, weight },
+      ...{ files, name, weight },
       ...(format !== undefined && { format }),
       ...(columns !== undefined && { columns }),
     });
   }
   checkApart(sources, FIELDS[purpose]);
-  return sources;
+  return { sources, notices: [...notices] };
 }
 
 /** The files and folders of this machine that the sources name, and what is in them, each under its setting. */
@@ -48,14 +57,14 @@ export async function localInputs({
   ] as const) {
     for (const { path, split = null } of sourcesOf(list)) {
       if (path === undefined) continue;
-      const files = await filesOfPath(path, split, purpose);
+      const { files } = await filesOfPath(path, split, purpose);
       inputs.push(...new Set([path, ...files].map(path => ({ field: FIELDS[purpose], path }))));
     }
   }
   return inputs;
 }
 
-function filesOfSource(source: SourceConfig, purpose: Purpose, offline: boolean): Promise<string[]> {
+function filesOfSource(source: SourceConfig, purpose: Purpose, offline: boolean): Promise<SourceFiles> {
   const { path, hub, revision = 'main', config = null, split = null } = source;
   if (path !== undefined) return filesOfPath(path, split, purpose);
   return hubDatasetFiles({ id: hub!, revision, config, split }, purpose, offline);

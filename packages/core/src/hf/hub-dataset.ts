@@ -6,7 +6,7 @@ import picomatch from 'picomatch';
 import { parse } from 'yaml';
 import { environment } from '../config/env.js';
 import { isDataFile } from '../data/records.js';
-import { filesOfSplit } from '../data/splits.js';
+import { filesOfSplit, filesOfSplits, type SourceFiles } from '../data/splits.js';
 import { DataError, ModelError, SralignError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
 import { removeAbandoned } from './hub-blob.js';
@@ -54,7 +54,7 @@ export async function hubDatasetFiles(
   dataset: HubDataset,
   purpose: 'training' | 'evaluation',
   offline = false,
-): Promise<string[]> {
+): Promise<SourceFiles> {
   const { id, revision } = dataset;
   if (!ID.test(id)) throw new DataError(`${JSON.stringify(id)} is no id of the hub (organisation/name).`);
   if (!REVISION.test(revision)) {
@@ -77,15 +77,14 @@ export async function hubDatasetFiles(
         hint: offline ? 'It is downloaded when a run starts.' : 'Unset HF_HUB_OFFLINE to download it.',
       });
     }
-    const { commit, names } = await choose(
-      own,
-      revision === 'main' ? () => at(CONVERTED) : null,
-      dataset,
-      purpose,
-    );
+    const {
+      commit,
+      files: names,
+      notice,
+    } = await choose(own, revision === 'main' ? () => at(CONVERTED) : null, dataset, purpose);
     const files: string[] = [];
     for (const name of names) files.push(await commit.fetch(name));
-    return files;
+    return { files, notice };
   } catch (cause) {
     if (cause instanceof ModelError) throw new DataError(cause.message, { cause });
     if (cause instanceof SralignError) throw cause;
@@ -174,21 +173,21 @@ async function choose(
   converted: (() => Promise<Commit | null>) | null,
   { id, config, split }: HubDataset,
   purpose: 'training' | 'evaluation',
-): Promise<{ commit: Commit; names: string[] }> {
+): Promise<SourceFiles & { readonly commit: Commit }> {
   const place = config === null ? `${id} (hub)` : `${id} (hub), ${config}`;
   const all = [...own.entries.keys()].filter(isDataFile);
   const stated = await statedFiles(own, config, all, id);
-  if (stated !== null) return { commit: own, names: ofSplits(stated, split, purpose, place) };
+  if (stated !== null) return { commit: own, ...filesOfSplits(stated, split, purpose, place) };
   const inFolder = config === null ? all : all.filter(name => name.startsWith(`${config}/`));
   const parquet = inFolder.filter(name => name.endsWith('.parquet'));
-  if (parquet.length > 0) return { commit: own, names: filesOfSplit(parquet, split, purpose, place) };
+  if (parquet.length > 0) return { commit: own, ...filesOfSplit(parquet, split, purpose, place) };
   const branch = await converted?.().catch(ifThere);
   const configs = branch && byConfig([...branch.entries.keys()]);
   if (branch && configs && configs.size > 0) {
     const name = chosenConfig([...configs.keys()], config, inFolder.length > 0 ? null : id);
-    if (name !== null) return { commit: branch, names: ofSplits(configs.get(name)!, split, purpose, place) };
+    if (name !== null) return { commit: branch, ...filesOfSplits(configs.get(name)!, split, purpose, place) };
   }
-  if (inFolder.length > 0) return { commit: own, names: filesOfSplit(inFolder, split, purpose, place) };
+  if (inFolder.length > 0) return { commit: own, ...filesOfSplit(inFolder, split, purpose, place) };
   throw new DataError('The data set has no file that can be read.', {
     file: place,
     hint: 'Supported: .parquet, .jsonl, .json, .csv and .tsv, each also with .gz or .zst behind it.',
@@ -202,27 +201,6 @@ function ifThere(error: unknown): null {
 }
 
 type Splits = Map<string, string[]>;
-
-function ofSplits(
-  splits: Splits,
-  split: string | null,
-  purpose: 'training' | 'evaluation',
-  place: string,
-): string[] {
-  const usual = purpose === 'training' ? ['train'] : ['test', 'validation'];
-  const only = splits.size === 1 ? [...splits.keys()] : usual;
-  const wanted = split ?? only.find(name => splits.has(name));
-  const files = wanted === undefined ? undefined : splits.get(wanted);
-  if (files !== undefined) return files.toSorted();
-  throw new DataError(
-    split === null ? 'It has several splits, and none is named.' : `It has no split "${split}".`,
-    {
-      file: place,
-      field: 'split',
-      hint: `There are ${[...splits.keys()].join(', ')}.`,
-    },
-  );
-}
 
 /** CONFIG/SPLIT/NNNN.parquet, by configuration. */
 function byConfig(names: readonly string[]): Map<string, Splits> {

@@ -2,6 +2,7 @@
 import { cpus } from 'node:os';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { parse, stringify } from 'yaml';
+import { unitOf } from '../config/method.js';
 import type { SourceConfig } from '../config/schema/data.js';
 import type { Config } from '../config/schema.js';
 import { cutParts } from '../data/report.js';
@@ -54,6 +55,7 @@ function modelCard(card: ModelCard, license: string | undefined): string {
   const { reports, trainPairs, steps, metrics, intervals, seconds } = card;
   const config = withoutPlaces(card.config);
   const { title, equation } = METHODS[config.method];
+  const unit = unitOf(config.method);
   const base = baseOf(card);
   const frontMatter = {
     ...(base.hubId !== null && { base_model: base.hubId }),
@@ -67,16 +69,16 @@ ${stringify(frontMatter)}---
 
 # ${base.name}${base.isTrained ? ', then' : ' after'} ${title}
 
-Trained by sralign${config.model.init === 'random' ? ' from random weights' : ` from ${base.name}`}. The loss of a pair of a chosen answer y⁺ and a rejected answer y⁻ to a prompt x is
+Trained by sralign${config.model.init === 'random' ? ' from random weights' : ` from ${base.name}`}. The loss of ${config.method === 'sft' ? 'an answer y⁺' : 'a pair of a chosen answer y⁺ and a rejected answer y⁻'} to a prompt x is
 
     ${equation}
 
 ${symbols(config)}
 ## Data
 
-${trainPairs} pairs, ${steps} steps of ${config.training.batchPairs} pairs.
+${trainPairs} ${unit}, ${steps} steps of ${config.training.batchPairs} ${unit}.
 
-| file | for | records | pairs | left out | cut |
+| file | for | records | ${unit} | left out | cut |
 |---|---|---|---|---|---|
 ${reports.map(reportRow).join('\n')}
 
@@ -159,9 +161,9 @@ function symbols({ method, loss }: Config): string {
 }
 
 function reportRow(report: DataReport): string {
-  const { file, source, purpose, rows, stoppedEarly, pairs, used, notDrawn } = report;
+  const { file, source, purpose, unit, rows, stoppedEarly, pairs, used, notDrawn } = report;
   const reasons = Object.entries(report.leftOut).map(([reason, count]) => `${count} ${reason}`);
-  const sampled = notDrawn === 0 ? '' : ` (${used - notDrawn} of ${used} pairs drawn)`;
+  const sampled = notDrawn === 0 ? '' : ` (${used - notDrawn} of ${used} ${unit} drawn)`;
   const records = stoppedEarly ? `the first ${rows}` : `${rows}${sampled}`;
   const name = source === null ? '' : `${source}: `;
   return `| ${name}${withoutPlace(file)} | ${purpose} | ${records} | ${pairs} | ${reasons.join('; ') || '-'} | ${cutParts(report) || '-'} |`;

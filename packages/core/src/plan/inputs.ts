@@ -38,7 +38,8 @@ export async function readPlanInputs(config: Config, spareFolder: string | null)
   const folder = spare ? spareFolder : await resolveModelFolder(path, revision, { need: 'config' });
   const spec = await readModelSpec(folder);
   const modelSource = spare ? `${join(folder, 'config.json')}, because ${path} is not here` : path;
-  const sources = await resolveSources(config, 'training', { offline: true }).catch(ifMissing);
+  const resolved = await resolveSources(config, 'training', { offline: true }).catch(ifMissing);
+  const sources = typeof resolved === 'string' ? resolved : resolved.sources;
   const missing = typeof sources === 'string' ? sources : await firstMissing(filesOf(sources));
   const tokenizerFolder = tokenizer === null ? folder : await localTokenizerFolder(tokenizer, revision);
   if (

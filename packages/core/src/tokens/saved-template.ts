@@ -7,7 +7,7 @@ import type { Tokenizer } from './tokenizer.js';
 
 /**
  * What is saved beside the weights, with the chat template that the run has used: the one that tokens.chatTemplate names, or
- * that of HH-RLHF's dialogues where the tokenizer has none.
+ * that of HH-RLHF's dialogues where the tokenizer has none, which the notice says.
  *
  * @param chosen whether the tokenizer's template is that of tokens.chatTemplate
  * @param dialogues whether the training data are dialogues of HH-RLHF
@@ -16,11 +16,17 @@ export function withChatTemplate(
   companions: Companions,
   tokenizer: Tokenizer,
   { chosen, dialogues }: { readonly chosen: boolean; readonly dialogues: boolean },
-): Companions {
+): { readonly companions: Companions; readonly notice: string | null } {
   const { chatTemplate, bosTokenId } = tokenizer;
-  if (chosen) return withTemplate(companions, chatTemplate!, stopIds(tokenizer));
-  if (!dialogues || chatTemplate !== null) return companions;
-  return withTemplate(companions, builtInTemplate('hh', bosTokenId !== null), null);
+  if (chosen)
+    return { companions: withTemplate(companions, chatTemplate!, stopIds(tokenizer)), notice: null };
+  if (!dialogues || chatTemplate !== null) return { companions, notice: null };
+  return {
+    companions: withTemplate(companions, builtInTemplate('hh', bosTokenId !== null), null),
+    notice:
+      'The model is saved with the chat template "hh": the training data are dialogues of HH-RLHF, and the tokenizer has ' +
+      'no template. tokens.chatTemplate chooses another one.',
+  };
 }
 
 /** The tokens that end a generation where the template's end of turn is a token that none of the model's files lists. */

@@ -97,17 +97,19 @@ export async function prepareSources(
     const threads = encodingThreads(communicator);
     const options = { threads, signal: communicator.worldSize === 1 ? signal : undefined };
     const { encoded, notice } = await inTurns(communicator, () => loadRunData(request, cache, options));
-    reports.push(...dataReports(purpose, encoded.readReports, encoded.reports));
+    reports.push(...dataReports(purpose, encoded.readReports, encoded.reports, config.method));
     if (notice !== null) notices.push(notice);
     const ofTurn = encoded.rowCounts.some(({ chats }) => chats > 0) ? endOfTurnNotice(tokenizer) : null;
     if (ofTurn !== null && !notices.includes(ofTurn)) notices.push(ofTurn);
     warnings.push(...rowWarnings(encoded.rowCounts, purpose, config.method));
     return encoded;
   };
-  const { trainSources, evalSources } = await inTurns(communicator, async () => ({
-    trainSources: await resolveSources(config, 'training'),
-    evalSources: await resolveSources(config, 'evaluation'),
+  const resolved = await inTurns(communicator, async () => ({
+    training: await resolveSources(config, 'training'),
+    evaluation: await resolveSources(config, 'evaluation'),
   }));
+  const [trainSources, evalSources] = [resolved.training.sources, resolved.evaluation.sources];
+  notices.push(...resolved.training.notices, ...resolved.evaluation.notices);
   const train = await encode('training', trainSources);
   checkWeights(train.reports, trainSources);
   const evaluation = evalSources.length === 0 ? null : await encode('evaluation', evalSources);
@@ -121,14 +123,15 @@ export async function prepareSources(
   }
   warnings.push(...sharedPairsWarnings(train.pairs, evaluation?.pairs ?? []));
   const ofTraining = reports.filter(({ purpose }) => purpose === 'training');
-  const companions = withChatTemplate(await readCompanions(modelFolder, tokenizerFolder), tokenizer, {
+  const saved = withChatTemplate(await readCompanions(modelFolder, tokenizerFolder), tokenizer, {
     chosen: chatTemplate !== null,
     dialogues: ofTraining.every(({ format }) => format === 'hh'),
   });
+  if (saved.notice !== null) notices.push(saved.notice);
   notices.push(...cache.notices, ...textNotices(reports, config.data.chat, tokenizer.chatTemplate));
   return {
     ...folders,
-    ...{ companions, tokenizer, spec, train, evaluation, sharedAugmentation },
+    ...{ companions: saved.companions, tokenizer, spec, train, evaluation, sharedAugmentation },
     ...{ trainSources, evalSources },
     ...{ reports, notices, warnings },
   };

@@ -25,7 +25,8 @@ async function outcome(names: readonly string[], path: string, split: string | n
     return (error as Error).message;
   });
   const short = (text: string): string => text.replaceAll(`${folder.path}/`, '').replaceAll(folder.path, '.');
-  return typeof found === 'string' ? short(found) : found.map(short);
+  if (typeof found === 'string') return { message: short(found) };
+  return { files: found.files.map(short), notice: found.notice === null ? null : short(found.notice) };
 }
 
 const shards = (split: string, count: number): string[] =>
@@ -79,6 +80,14 @@ it.each<[string, string[], string, string | null, Purpose, string | string[]]>([
     'validation',
     'training',
     ['validation/b.json'],
+  ],
+  [
+    'a split by the nearest name',
+    ['test/data/my_train.jsonl', 'test/data/test.jsonl'],
+    '**',
+    'train',
+    'training',
+    ['test/data/my_train.jsonl'],
   ],
   ['a split under its other name', ['dev.tsv', 'train.tsv'], '', 'validation', 'evaluation', ['dev.tsv']],
   ['a folder named', ['red/a.jsonl', 'blue/b.jsonl'], '', 'blue', 'training', ['blue/b.jsonl']],
@@ -149,17 +158,50 @@ it.each<[string, string[], string, string | null, Purpose, string | string[]]>([
     '.: The folder holds no data file. Files of Arrow are not read',
   ],
 ])('%s', async (_, names, path, split, purpose, expected) => {
-  const found = await outcome(names, path, split, purpose);
-  if (typeof expected === 'string') expect(found).toContain(expected);
-  else expect(found).toEqual(expected);
+  const { message, files } = await outcome(names, path, split, purpose);
+  if (typeof expected === 'string') expect(message).toContain(expected);
+  else expect(files).toEqual(expected);
 });
+
+it.each<[string[], string | null, Purpose, string | null]>([
+  [
+    ['cars.jsonl', 'crash-test-reports.jsonl'],
+    null,
+    'training',
+    '.: the split train is read (1 file); 1 file of test is left out: crash-test-reports.jsonl. Name another split',
+  ],
+  [
+    [...HH, 'dev.jsonl', 'extra/valid/0.csv', 'extra/valid/1.csv'],
+    null,
+    'training',
+    '.: the split train is read (2 files); 5 files of test, validation are left out: ' +
+      'harmless-base/test.jsonl.gz, helpful-base/test.jsonl.gz, dev.jsonl, …. Name',
+  ],
+  [
+    ['train.jsonl', 'test.jsonl'],
+    null,
+    'evaluation',
+    'the split test is read (1 file); 1 file of train is left out: train.jsonl.',
+  ],
+  [['train.jsonl', 'test.jsonl'], 'train', 'training', null],
+  [['testimony.jsonl', 'latest.jsonl', 'constrain.jsonl', 'contest-entries.jsonl'], null, 'training', null],
+  [['train/crash-test.jsonl', 'train/cars.jsonl'], null, 'training', null],
+])(
+  'says what of %j is left out, unless the split %s is named (%s)',
+  async (names, split, purpose, expected) => {
+    const { files, notice } = await outcome(names, '', split, purpose);
+    if (expected === null) expect(notice).toBeNull();
+    else expect(notice).toContain(expected);
+    if (split === null && expected === null) expect(files).toEqual(names.toSorted());
+  },
+);
 
 it('follows links, as the cache of the hub has them', async () => {
   await using folder = await folderOf('blobs/1234');
   await mkdir(join(folder.path, 'data'));
   await symlink(join('..', 'blobs', '1234'), join(folder.path, 'data/train.parquet'));
   const data = join(folder.path, 'data');
-  expect(await filesOfPath(data, null, 'training')).toEqual([join(data, 'train.parquet')]);
+  expect((await filesOfPath(data, null, 'training')).files).toEqual([join(data, 'train.parquet')]);
 });
 
 it('says how a data set of the hub is written', async () => {

@@ -74,7 +74,7 @@ async function outcome(
   await using hub = await startHub(main, converted);
   useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
   try {
-    const files = await hubDatasetFiles({ ...PAIRS, ...request }, purpose);
+    const { files } = await hubDatasetFiles({ ...PAIRS, ...request }, purpose);
     return await Promise.all(files.map(file => readFile(file, 'utf8')));
   } catch (error) {
     expect(error).toBeInstanceOf(DataError);
@@ -143,7 +143,7 @@ it.each<[string, Files, Files | null, Partial<HubDataset>, string | string[]]>([
     { 'a.txt': '' },
     AUTO,
     { split: 'dev' },
-    'It has no split "dev". There are train, test.',
+    'It has no split "dev". There are test, train.',
   ],
   [
     'nothing that can be read',
@@ -189,11 +189,20 @@ it('is a source of a run, beside local files', async () => {
   await expect(resolveSources({ data }, 'training', { offline: true })).rejects.toThrow(
     'does not hold revision "main". It is downloaded when a run starts.',
   );
-  const [first, second] = await resolveSources({ data }, 'training');
+  const {
+    sources: [first, second],
+    notices,
+  } = await resolveSources({ data }, 'training');
+  expect(notices).toEqual([
+    'data.train: org/pairs (hub): the split train is read (2 files); 1 file of test is left out: ' +
+      'data/test-00000-of-00001.parquet. Name another split by {split: …}.',
+  ]);
   expect(first).toMatchObject({ weight: 0.5, format: 'hh', name: null });
   expect(await Promise.all(first!.files.map(file => readFile(file, 'utf8')))).toEqual(['train 0', 'train 1']);
   expect(second).toEqual({ files: [local], name: null, weight: 1 });
-  const [held] = await resolveSources({ data }, 'evaluation');
+  const {
+    sources: [held],
+  } = await resolveSources({ data }, 'evaluation');
   expect(held).toMatchObject({ name: 'held', weight: 1 });
   expect(held!.files.map(file => file.slice(file.indexOf('data/')))).toEqual([
     'data/test-00000-of-00001.parquet',
@@ -204,16 +213,16 @@ it('asks the hub once, links blobs as all Hugging Face tools do, and needs no ne
   await using folder = await temporaryFolder();
   await using hub = await startHub(LINES, AUTO);
   useCache(folder.path, { HF_ENDPOINT: hub.endpoint });
-  const files = await hubDatasetFiles(PAIRS, 'training');
+  const { files, notice } = await hubDatasetFiles(PAIRS, 'training');
   const repository = join(folder.path, 'hub', 'datasets--org--pairs');
   expect(files[0]).toBe(join(repository, 'snapshots', CONVERTED, 'default/train/0000.parquet'));
   const blob = createHash('sha256').update('auto 0').digest('hex');
   expect(await readlink(files[0]!)).toBe(join('..', '..', '..', '..', 'blobs', blob));
   const requests = hub.asked.length;
-  expect(await hubDatasetFiles(PAIRS, 'training')).toEqual(files);
+  expect(await hubDatasetFiles(PAIRS, 'training')).toEqual({ files, notice });
   expect(hub.asked).toHaveLength(requests);
   vi.stubEnv('HF_HUB_OFFLINE', '1');
-  expect(await hubDatasetFiles(PAIRS, 'training')).toEqual(files);
+  expect(await hubDatasetFiles(PAIRS, 'training')).toEqual({ files, notice });
   await expect(hubDatasetFiles({ ...PAIRS, split: 'test' }, 'evaluation')).rejects.toThrow(
     'Unset HF_HUB_OFFLINE',
   );

@@ -50,6 +50,7 @@ async function card(folder: string, config: Config, modelFolder: string, baseCar
         ...read,
         examples: [],
         purpose: 'training',
+        unit: config.method === 'sft' ? 'examples' : 'pairs',
         stoppedEarly: false,
         skipped: { 'no prompt': 3 },
         pairs: 5,
@@ -67,6 +68,7 @@ async function card(folder: string, config: Config, modelFolder: string, baseCar
         ...read,
         examples: [],
         purpose: 'evaluation',
+        unit: config.method === 'sft' ? 'examples' : 'pairs',
         stoppedEarly: true,
         skipped: {},
         pairs: 5,
@@ -122,6 +124,9 @@ describe('writeModelCard', () => {
     });
     expect(text).toContain('L = -log π(y⁺|x)');
     expect(text).not.toContain('Δ');
+    expect(text).toContain('The loss of an answer y⁺ to a prompt x is');
+    expect(text).toContain('12 examples, 3 steps of 64 examples.');
+    expect(text).toContain('| records | examples |');
   });
 
   it('keeps the name of the base model over several runs', async () => {

@@ -175,7 +175,9 @@ describe('a saved model', () => {
   it('has the chosen template, not the old one, and stops where it ends a turn', async () => {
     const folder = await modelWith({ chat_template: CHAT_TEMPLATE }, ['<|im_end|>']);
     const tokenizer = await loadTokenizer(folder, { chatTemplate: 'chatml' });
-    const { files } = withChatTemplate(await readCompanions(folder), tokenizer, {
+    const {
+      companions: { files },
+    } = withChatTemplate(await readCompanions(folder), tokenizer, {
       chosen: true,
       dialogues: false,
     });
@@ -190,7 +192,7 @@ describe('a saved model', () => {
     const saved = async (folder: string) => {
       const tokenizer = await loadTokenizer(folder);
       const companions = await readCompanions(folder);
-      return withChatTemplate(companions, tokenizer, { chosen: false, dialogues: true }).files;
+      return withChatTemplate(companions, tokenizer, { chosen: false, dialogues: true }).companions.files;
     };
     expect(text((await saved(await modelWith({}))).get('chat_template.jinja'))).toMatch(
       /^\{\{ bos_token \}\}.*Human: /,

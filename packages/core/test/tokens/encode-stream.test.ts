@@ -160,7 +160,7 @@ describe('encodeStream', () => {
       expect(plain(left.pairs)).toEqual(
         plain(encodePairs(kept, stories, { policy: refusing.policy, augmentation: null }).pairs),
       );
-      const [report] = dataReports('training', [{ ...read, file: 'b.jsonl' }], left.reports);
+      const [report] = dataReports('training', [{ ...read, file: 'b.jsonl' }], left.reports, 'dpo');
       expect(report!.leftOut).toMatchObject({ 'bad row, field "prompt"': 1 });
       expect(report!.badRows).toEqual([
         expect.stringMatching(/^b\.jsonl:2000, field "prompt": The prompt has/),

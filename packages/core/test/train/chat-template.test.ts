@@ -85,13 +85,19 @@ it('of HH-RLHF is saved with a model that has learned from its dialogues', async
     join(folder.path, 'pairs.jsonl'),
     `${JSON.stringify({ chosen: dialogue('yes'), rejected: dialogue('no') })}\n`.repeat(4),
   );
+  const notices: string[] = [];
   const { runFolder } = await train(
     config(folder.path, {
       data: { format: 'hh', train: join(folder.path, 'pairs.jsonl') },
       tokens: { maxTokens: 128, maxPromptTokens: 64 },
       training: { batchPairs: 4, maxSteps: 1, threads: 1 },
     }),
+    { onEvent: event => void (event.type === 'notice' && notices.push(event.message)) },
   );
+  expect(notices).toEqual([
+    'The model is saved with the chat template "hh": the training data are dialogues of HH-RLHF, and the tokenizer has ' +
+      'no template. tokens.chatTemplate chooses another one.',
+  ]);
   const { chatTemplate } = await loadTokenizer(runFolder);
   expect(chatTemplate).toContain("'\\n\\nHuman: '");
 });

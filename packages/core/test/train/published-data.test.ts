@@ -95,7 +95,7 @@ describe('as pairs', () => {
     expect(losses[0]).toBeCloseTo(Math.log(2), 5);
     // On other pairs, by then, and not the reference any more.
     expect(Math.abs(losses[1]! - Math.log(2))).toBeGreaterThan(1e-4);
-    expect(notices).toEqual([]);
+    expect(notices.filter(notice => !notice.includes('saved with the chat template "hh"'))).toEqual([]);
   });
 
   it('says that texts stay texts where the tokenizer has a chat template', async () => {

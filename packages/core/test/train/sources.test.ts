@@ -58,7 +58,11 @@ it('mixes sources by their weights, and goes on exactly after an interruption', 
     ],
   };
   const settings = { data, training: { batchPairs: 3, epochs: 2, seed: 7 } };
-  const { start, result } = await run(config(join(folder.path, 'whole'), settings));
+  const { start, result, events } = await run(config(join(folder.path, 'whole'), settings));
+  expect(events.flatMap(event => (event.type === 'notice' ? [event.message] : []))).toContain(
+    `data.train: ${dirname(home)}: the split train is read (1 file); 1 file of test is left out: ` +
+      'test-00000-of-00001.jsonl. Name another split by {split: …}.',
+  );
   // (2 x 4 + 0.5 x 12) / 3 pairs a step, in each of two epochs.
   expect(start.totalSteps).toBe(10);
   expect(start.reports.map(({ file, source, pairs }) => [file, source, pairs])).toEqual([
