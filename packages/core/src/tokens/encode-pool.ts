@@ -44,7 +44,7 @@ function received({ name, message, details }: SentError): Error {
 }
 
 /** Built, also where the sources are run: a thread of Node.js reads no TypeScript. */
-const WORKER_FILE = createRequire(import.meta.url).resolve('@sralign/core/encode-worker');
+export const WORKER_FILE = createRequire(import.meta.url).resolve('@sralign/core/encode-worker');
 
 interface Waiting {
   readonly resolve: (encoded: EncodedRows) => void;

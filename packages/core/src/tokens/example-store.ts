@@ -34,7 +34,8 @@ const [FILE, ROW, START, PROMPT, CHOSEN, REJECTED, AUGMENTED, AUGMENTED_TOKENS, 
   0, 1, 2, 3, 4, 5, 6, 7, 8,
 ];
 
-export const examplesIn = ({ facts }: Pick<Chunk, 'facts'>): number => facts.length / FACTS;
+export const examplesIn = ({ facts }: { readonly facts: { readonly length: number } }): number =>
+  facts.length / FACTS;
 
 /** @param examples all pairs, or all sequences */
 export function chunkOf(examples: readonly EncodedExample[]): Chunk {

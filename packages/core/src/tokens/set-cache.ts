@@ -4,10 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
-import { endianness } from 'node:os';
 import { join } from 'node:path';
 import { digestFile, diskError, TEMPORARY_NAME } from '../files.js';
-import { VERSION } from '../version.js';
+import { codeDigest } from './code-digest.js';
 import { readSet, type StoredSet, writeSet } from './set-file.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -32,7 +31,11 @@ export class SetCache {
   /** What went wrong and was made good. */
   readonly notices: string[] = [];
 
-  constructor(private readonly folder: string) {}
+  /** @param code what encodes, as a digest: what other code has encoded is not looked for */
+  constructor(
+    private readonly folder: string,
+    private readonly code = codeDigest(),
+  ) {}
 
   /**
    * The set of this identity, from the folder or made by `encode`.
@@ -43,7 +46,7 @@ export class SetCache {
     const before = await states(identity.files);
     // Whoever reads the files says what is wrong with them.
     if (before === null) return encode();
-    const key = await keyOf(identity);
+    const key = await keyOf(identity, this.code);
     const file = join(this.folder, `${key.slice(0, 32)}.set`);
     const found = await readSet(file, key);
     if (found !== null && 'encoded' in found) {
@@ -109,15 +112,16 @@ async function states(files: readonly string[]): Promise<object | null> {
   }
 }
 
-async function keyOf({ files, tokenizer, settings }: SetIdentity): Promise<string> {
+async function keyOf({ files, tokenizer, settings }: SetIdentity, code: string): Promise<string> {
   const { hash, specialTokens, addedTokens, stopTokenIds, bosTokenId, chatTemplate, now } = tokenizer;
   const contents: unknown[] = [];
   // By name, too: messages and reports of the set name them.
   for (const file of files) contents.push([file, await digestFile(file)]);
-  // Only this function tells a template the time.
-  const clock = chatTemplate?.includes('strftime_now') === true ? now.getTime() : null;
+  // Only this function tells a template the time: that of the place.
+  const isTold = chatTemplate?.includes('strftime_now') === true;
+  const clock = isTold ? [now.getTime(), now.toString()] : null;
   const facts = [
-    [VERSION, endianness()],
+    code,
     contents,
     [hash, specialTokens, [...addedTokens], stopTokenIds, bosTokenId, clock],
     settings,

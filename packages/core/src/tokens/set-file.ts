@@ -9,34 +9,76 @@
  */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { RowCounts } from '../data/row-counts.js';
-import type { ReadReport } from '../data/rows.js';
+import { z } from 'zod';
+import { FORMAT_NAMES } from '../data/formats/index.js';
 import { streamFileAtomic } from '../files.js';
-import type { EncodeReport } from './encode-counter.js';
 import type { EncodedStream } from './encode-stream.js';
 import { type Chunk, DIGEST_BYTES, examplesIn, examplesOf } from './example-store.js';
 
 const MAGIC = Buffer.from('SRALSET1');
 const PREFIX_BYTES = 16;
 const DIGEST_OF_FILE_BYTES = 32;
-const READ_BYTES = 2 ** 23;
+/** What is read, and put into the checksum, at once: both refuse more than 2 GiB. */
+const PIECE_BYTES = 2 ** 23;
 
-interface Header {
-  readonly key: string;
-  readonly chunks: readonly {
-    readonly files: readonly string[];
-    readonly facts: number;
-    readonly tokens: number;
-    readonly trained: number;
-  }[];
-  readonly sharedAugmentation: readonly number[];
-  readonly augmented: boolean;
-  readonly tokenizerHash: string;
-  readonly reports: EncodeReport[];
-  readonly readReports: readonly ReadReport[];
-  readonly rowCounts: readonly RowCounts[];
-  readonly notice: string | null;
-}
+const count = z.int().nonnegative();
+const counts = z.record(z.string(), count);
+
+const badRowsSchema = z.object({
+  first: z.array(
+    z.object({
+      problem: z.string(),
+      details: z.object({
+        file: z.string().exactOptional(),
+        row: z.number().exactOptional(),
+        column: z.number().exactOptional(),
+        field: z.string().exactOptional(),
+        hint: z.string().exactOptional(),
+      }),
+    }),
+  ),
+  more: z.array(z.tuple([z.string(), count])),
+});
+
+const encodeReportSchema = z.object({
+  file: z.string(),
+  bad: badRowsSchema,
+  ...{ pairs: count, dropped: count, equalAfterCut: count, pairsCut: count },
+  ...{ promptsCut: count, chosenCut: count, rejectedCut: count, endsCut: count },
+});
+
+const readReportSchema = z.object({
+  file: z.string(),
+  source: z.string().nullable(),
+  format: z.enum(FORMAT_NAMES).nullable(),
+  by: z.array(z.string()),
+  kind: z.enum(['text', 'chat']).nullable(),
+  ...{ rows: count, used: count, notDrawn: count },
+  stoppedEarly: z.boolean(),
+  skipped: counts,
+  badRows: z.array(z.string()),
+  examples: z.array(z.object({ row: z.number(), reason: z.string() })),
+});
+
+const rowCountsSchema = z.object({
+  file: z.string(),
+  ...{ rows: count, chats: count, emptyChosen: count, emptyRejected: count },
+  ...{ repeatedChosen: count, repeatedRejected: count },
+});
+
+const headerSchema = z.object({
+  key: z.string(),
+  chunks: z.array(z.object({ files: z.array(z.string()), facts: count, tokens: count, trained: count })),
+  sharedAugmentation: z.array(count),
+  augmented: z.boolean(),
+  tokenizerHash: z.string(),
+  reports: z.array(encodeReportSchema),
+  readReports: z.array(readReportSchema),
+  rowCounts: z.array(rowCountsSchema),
+  notice: z.string().nullable(),
+});
+
+type Header = z.infer<typeof headerSchema>;
 
 export interface StoredSet {
   readonly encoded: EncodedStream;
@@ -46,7 +88,7 @@ export interface StoredSet {
 /** @throws RunError when the disk refuses */
 export async function writeSet(file: string, key: string, { encoded, notice }: StoredSet): Promise<void> {
   const { chunks, sharedAugmentation, augmented, tokenizerHash, reports, readReports, rowCounts } = encoded;
-  const header: Header = {
+  const header = {
     key,
     chunks: chunks.map(({ files, facts, tokens, trained }) => ({
       files,
@@ -61,7 +103,8 @@ export async function writeSet(file: string, key: string, { encoded, notice }: S
     const hash = createHash('sha256');
     const write = async (part: NodeJS.ArrayBufferView): Promise<void> => {
       const bytes = Buffer.from(part.buffer, part.byteOffset, part.byteLength);
-      hash.update(bytes);
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES)
+        hash.update(bytes.subarray(at, at + PIECE_BYTES));
       await handle.writeFile(bytes);
     };
     const text = Buffer.from(JSON.stringify(header));
@@ -107,29 +150,24 @@ async function readFrom(handle: FileHandle, key: string): Promise<StoredSet> {
     if (bytes > size - position) throw new Error('it is cut off');
     const whole = Buffer.from(new ArrayBuffer(bytes));
     for (let done = 0; done < bytes; ) {
-      const part = whole.subarray(done, Math.min(bytes, done + READ_BYTES));
+      const part = whole.subarray(done, Math.min(bytes, done + PIECE_BYTES));
       const { bytesRead } = await handle.read(part, 0, part.length, position);
       if (bytesRead === 0) throw new Error('it is cut off');
+      hash.update(part.subarray(0, bytesRead));
       done += bytesRead;
       position += bytesRead;
     }
     return whole;
   };
-  const hashed = async (bytes: number): Promise<Buffer<ArrayBuffer>> => {
-    const part = await read(bytes);
-    hash.update(part);
-    return part;
-  };
-  const prefix = await hashed(PREFIX_BYTES);
+  const prefix = await read(PREFIX_BYTES);
   if (!prefix.subarray(0, MAGIC.length).equals(MAGIC)) throw new Error('it is another kind of file');
-  const header = JSON.parse(
-    (await hashed(Number(prefix.readBigUInt64LE(MAGIC.length)))).toString(),
-  ) as Header;
-  const body = await hashed(size - position - DIGEST_OF_FILE_BYTES);
-  if (!hash.digest().equals(await read(DIGEST_OF_FILE_BYTES)))
+  const header = parseHeader(await read(Number(prefix.readBigUInt64LE(MAGIC.length))));
+  const chunks: Chunk[] = [];
+  for (const lengths of header.chunks) chunks.push(chunkFrom(lengths, await read(bytesOf(lengths))));
+  const digest = hash.copy().digest();
+  if (!digest.equals(await read(DIGEST_OF_FILE_BYTES)) || position < size)
     throw new Error('its checksum is not that of its contents');
   if (header.key !== key) throw new Error('it is that of other inputs');
-  const chunks = chunksOf(header, body);
   const { augmented, tokenizerHash, reports, readReports, rowCounts, notice } = header;
   return {
     encoded: {
@@ -141,20 +179,24 @@ async function readFrom(handle: FileHandle, key: string): Promise<StoredSet> {
   };
 }
 
-function chunksOf({ chunks }: Header, { buffer }: Buffer<ArrayBuffer>): Chunk[] {
-  let at = 0;
-  const skip = (bytes: number): number => {
-    at += bytes;
-    return at - bytes;
-  };
-  return chunks.map(({ files, ...lengths }) => {
-    const facts = new Int32Array(buffer, skip(4 * lengths.facts), lengths.facts);
-    const tokens = new Int32Array(buffer, skip(4 * lengths.tokens), lengths.tokens);
-    const digestBytes = DIGEST_BYTES * examplesIn({ facts });
-    const digests = new Uint8Array(buffer, skip(digestBytes), digestBytes);
-    const trained = new Uint8Array(buffer, skip(roundUp(lengths.trained, 4)), lengths.trained);
-    return { files, facts, tokens, digests, trained };
-  });
+/** @throws Error for what is no header, or that of another version */
+function parseHeader(text: Buffer): Header {
+  const { data, error } = headerSchema.safeParse(JSON.parse(text.toString()));
+  if (error === undefined) return data;
+  const { path, message } = error.issues[0]!;
+  throw new Error(`its header is of another version: ${path.join('.')}: ${message}`);
+}
+
+const bytesOf = ({ facts, tokens, trained }: Header['chunks'][number]): number =>
+  4 * facts + 4 * tokens + DIGEST_BYTES * examplesIn({ facts: { length: facts } }) + roundUp(trained, 4);
+
+function chunkFrom({ files, ...lengths }: Header['chunks'][number], { buffer }: Buffer<ArrayBuffer>): Chunk {
+  const facts = new Int32Array(buffer, 0, lengths.facts);
+  const tokens = new Int32Array(buffer, facts.byteLength, lengths.tokens);
+  const digestsAt = facts.byteLength + tokens.byteLength;
+  const digests = new Uint8Array(buffer, digestsAt, DIGEST_BYTES * examplesIn({ facts }));
+  const trained = new Uint8Array(buffer, digestsAt + digests.byteLength, lengths.trained);
+  return { files, facts, tokens, digests, trained };
 }
 
 const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
