@@ -182,7 +182,6 @@ function parse(
   if (parsed.label != null) checks.addLabel(parsed.label, where);
   if ('skipped' in parsed || method === 'sft') return parsed;
   const rows = parsed.rows.filter(row => !answersEqual(row));
-  if (rows.length === 0) return { skipped: EQUAL };
   const equal = Array.from({ length: parsed.rows.length - rows.length }, () => EQUAL);
   return { rows, refused: [...(parsed.refused ?? []), ...equal] };
 }

@@ -148,16 +148,18 @@ const PARSERS = {
   jsonFromBytes: (bytes: Uint8Array | undefined) => bytes && new JsonText(bytes),
 };
 
-/** The value of a field once row and field are known, which the messages of bad texts name. */
+/**
+ * The value of a field once row and field are known, which the messages of bad texts name. Every row has all fields of a
+ * struct, null where it has none; to a chat template a field that is null is there. So these are left out.
+ */
 function settled(value: unknown, file: string, row: number, field: string): unknown {
   if (value instanceof NoText) throw notUtf8(toBuffer(value.bytes), file, row, field);
   if (value instanceof JsonText) return parseRecord(toBuffer(value.bytes), file, row);
   if (Array.isArray(value)) return value.map((part, index) => settled(part, file, row, `${field}[${index}]`));
   if (!isPlain(value)) return value;
-  const parts = Object.entries(value).map(([key, part]) => [
-    key,
-    settled(part, file, row, `${field}.${key}`),
-  ]);
+  const parts = Object.entries(value)
+    .filter(([, part]) => part !== null && part !== undefined)
+    .map(([key, part]) => [key, settled(part, file, row, `${field}.${key}`)]);
   return Object.fromEntries(parts);
 }
 

@@ -204,6 +204,59 @@ describe('a conversation', () => {
     ]);
   });
 
+  it('keeps what is null in JSON: in calls, in tools, and in both as text', async () => {
+    const withNull = { name: 'find', arguments: { what: 'dog', where: null } };
+    const called = { role: 'assistant', content: null, tool_calls: [{ function: withNull }] };
+    const tools = [{ name: 'find', parameters: { default: null } }];
+    const messages = [user('Q'), called];
+    for (const given of [tools, JSON.stringify(tools)])
+      expect(await rowOf({ messages, tools: given })).toMatchObject({ messages, tools });
+    const conversations = [
+      { from: 'human', value: 'Q' },
+      { from: 'function_call', value: JSON.stringify(withNull) },
+    ];
+    expect(await rowOf({ conversations })).toMatchObject({
+      messages: [user('Q'), { tool_calls: [{ function: withNull }] }],
+    });
+  });
+
+  it('from Parquet has no null of a struct, and those of its JSON', async () => {
+    const file = join(folder, 'structs.parquet');
+    const text = { type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' } as const;
+    const calling = { role: 'assistant', content: null, tool_calls: [{ arguments: { where: null } }] };
+    parquetWriteFile({
+      filename: file,
+      schema: [
+        { name: 'root', num_children: 2 },
+        { name: 'messages', type: 'BYTE_ARRAY', converted_type: 'JSON', repetition_type: 'OPTIONAL' },
+        { name: 'tools', converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
+        { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+        { name: 'element', repetition_type: 'OPTIONAL', num_children: 2 },
+        { name: 'name', ...text },
+        { name: 'unit', ...text },
+      ],
+      columnData: [
+        { name: 'messages', data: [[user('Q'), calling]] },
+        {
+          name: 'tools',
+          data: [
+            [
+              { name: 'find', unit: null },
+              { name: 'weigh', unit: 'g' },
+            ],
+          ],
+        },
+      ],
+    });
+    const { rows } = await readRows([plainSource([file])], reading);
+    expect(rows).toEqual([
+      expect.objectContaining({
+        messages: [user('Q'), calling],
+        tools: [{ name: 'find' }, { name: 'weigh', unit: 'g' }],
+      }),
+    ]);
+  });
+
   it('is refused with the field that does not fit', async () => {
     const wrong = (...messages: unknown[]) =>
       messageOf(read({ messages: [user('Q'), ...messages, assistant('A')] }));

@@ -511,6 +511,38 @@ describe('scores', () => {
     expect(reports).toMatchObject([{ rows: 1, used: 5, skipped: { tie: 1 } }]);
   });
 
+  it('count every pair that is none, whether or not the record has others', async () => {
+    const count = async (record: object, other: object, pairs: 'all' | 'best-worst' = 'all') =>
+      (await read({ pairs }, record, other)).reports[0]!;
+    const equal = { ...answers, scores: [2, 2, 2, 2] };
+    expect(await count(answers, equal)).toMatchObject({ used: 5, skipped: { tie: 7 } });
+    expect(await count(answers, equal, 'best-worst')).toMatchObject({ used: 1, skipped: { tie: 1 } });
+    const same = { ...answers, answers: ['a', 'a', 'a', 'a'] };
+    expect(await count(answers, same)).toMatchObject({
+      used: 5,
+      skipped: { tie: 2, 'chosen equals rejected': 5 },
+    });
+
+    const asked = (...ranks: number[]) => ({
+      role: 'prompter',
+      text: 'Q',
+      replies: ranks.map((rank, index) => ({ role: 'assistant', text: `A${index}`, rank, replies: [] })),
+    });
+    const tree = (...ranks: number[]) => {
+      const reply = { role: 'assistant', text: 'A', rank: 0, replies: [asked(...ranks)] };
+      return { prompt: { ...asked(0, 0), replies: [reply, { ...reply, replies: [] }] } };
+    };
+    for (const pairs of ['all', 'best-worst'] as const) {
+      expect(await count(tree(0, 1), tree(3, 3), pairs)).toMatchObject({ used: 1, skipped: { tie: 3 } });
+    }
+
+    const [first] = JSON.parse(await readFile(published('qa_feedback.json'), 'utf8'));
+    const judged = { ...first, preference: [1, 0, 0, 0, 0, 0] };
+    const undecided = { ...first, preference: [0, 0, 0, 0, 0, 0] };
+    expect(await count(judged, undecided)).toMatchObject({ used: 1, skipped: { tie: 11 } });
+    expect(await count(judged, undecided, 'best-worst')).toMatchObject({ used: 1, skipped: { tie: 1 } });
+  });
+
   it('that are equal everywhere are ties', async () => {
     const equal = { ...answers, scores: [2, 2, 2, 2] };
     const shp = { prompt: 'Q', answer_1: 'a', answer_2: 'b', score_1: 1, score_2: 1 };
@@ -634,7 +666,7 @@ ${input}`,
       text: expect.stringMatching(/^question: .* context: wikipage: .* text: /),
     });
     const all = await readPublished('qa_feedback.json', { pairs: 'all' });
-    expect(all.reports).toMatchObject([{ used: 10, skipped: { tie: 4 } }]);
+    expect(all.reports).toMatchObject([{ used: 10, skipped: { tie: 14 } }]);
   });
 
   it('the trees of OpenAssistant: after every message with ranked replies', async () => {

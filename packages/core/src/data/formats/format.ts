@@ -16,8 +16,8 @@ export type RowContent = WithoutPlace<Row>;
 export type PairContent = Extract<RowContent, { kind: 'pair' }>;
 
 /**
- * The rows of a well-formed record, at least one, with the reasons why others of its answers are none; or the reason why it
- * holds none.
+ * The rows of a well-formed record, with a reason for each pair of its answers that is none (there may be no other); or the
+ * reason why it holds none.
  */
 export type ParsedRecord = (
   | { readonly rows: readonly RowContent[]; readonly refused?: readonly string[] }

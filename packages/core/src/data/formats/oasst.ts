@@ -44,8 +44,8 @@ export const oasst: Format = {
     };
     const root = readNode(record.prompt, 'prompt', where);
     if (root !== null) visit(root, []);
-    if (rows.length > 0) return { rows, refused };
-    return { skipped: refused[0] ?? 'no message with two ranked replies' };
+    const compared = rows.length + refused.length > 0;
+    return compared ? { rows, refused } : { skipped: 'no message with two ranked replies' };
   },
 };
 

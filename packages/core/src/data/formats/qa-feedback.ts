@@ -35,7 +35,7 @@ export const qaFeedback: Format = {
       ? { kind: 'chat' as const, messages: [{ role: 'user' as const, content: text }] }
       : { kind: 'text' as const, text };
     const judged = judgements(record, where);
-    if (judged.length === 0) return { skipped: TIE };
+    if (judged.length === 0 && pairs === 'best-worst') return { skipped: TIE };
     const used = pairs === 'all' ? judged : [furthestApart(judged)];
     return {
       rows: used.map(({ better, worse }) => ({

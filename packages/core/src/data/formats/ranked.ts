@@ -96,6 +96,5 @@ export function pairsOf(
       chosen: better.answer,
       rejected: worse.answer,
     }));
-  if (rows.length === 0) return { skipped: refusals[0]! };
   return { rows, refused: refusals.filter(refusal => refusal !== null) };
 }

@@ -33,8 +33,7 @@ interface Place extends Where {
 const MOST_LEVELS = 100;
 
 /**
- * A value as JSON has it. Tables give every field of a struct to all rows, null where a row has none; to a template, a field
- * that is null is there. So fields that are null are left out.
+ * A value as JSON has it.
  *
  * @throws DataError for more than 100 levels of nesting
  */
@@ -44,6 +43,7 @@ export function plainJson(value: unknown, at: Place, level = 0): unknown {
   if (typeof value === 'bigint') return Number(value);
   if (Array.isArray(value)) return value.map(item => plainJson(item, at, level + 1));
   if (!isObject(value)) return value;
-  const entries = Object.entries(value).filter(([, field]) => field !== null && field !== undefined);
-  return Object.fromEntries(entries.map(([name, field]) => [name, plainJson(field, at, level + 1)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, field]) => [name, plainJson(field, at, level + 1)]),
+  );
 }
