@@ -86,7 +86,10 @@ export class Sampler {
     return batch;
   }
 
-  /** What the next `batches` calls of `next(count)` will give: every index once, in ascending order. */
+  /**
+   * What the next `batches` calls of `next(count)` will give: every index once, in the order in which they come first, so
+   * that what is told of more batches begins with what is told of fewer.
+   */
   upcoming(batches: number, count: number): number[] {
     const ahead = new Sampler(this.#blocks, this.#seed, this.state);
     const total = this.#blocks.reduce((sum, block) => sum + block.pairs, 0);
@@ -94,7 +97,7 @@ export class Sampler {
     for (let batch = 0; batch < batches && indices.size < total; batch++) {
       for (const index of ahead.next(count)) indices.add(index);
     }
-    return [...indices].sort((a, b) => a - b);
+    return [...indices];
   }
 
   /** How often each index has been given. */

@@ -38,10 +38,10 @@ describe('Sampler', () => {
         for (let batch = 0; batch < before; batch++) sampler.next(count);
         const told = sampler.upcoming(batches, count);
         const given = Array.from({ length: batches }, () => sampler.next(count)).flat();
-        expect(told).toEqual([...new Set(given)].sort((a, b) => a - b));
+        expect(told).toEqual([...new Set(given)]);
       }),
     );
-    expect(new Sampler(5, 1).upcoming(Number.MAX_SAFE_INTEGER, 2)).toEqual([0, 1, 2, 3, 4]);
+    expect(new Sampler(5, 1).upcoming(Number.MAX_SAFE_INTEGER, 2).sort()).toEqual([0, 1, 2, 3, 4]);
   });
 
   it('goes on from any state as if it had never stopped', () => {

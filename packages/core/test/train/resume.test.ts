@@ -358,6 +358,31 @@ describe('resuming', () => {
     expect(await train(config(longer), { resume: true })).toMatchObject({ steps: 6 });
   });
 
+  it('of a run that was to be shorter ends as one that was that long from the start', async () => {
+    const settings = (maxSteps: number, folder: string) =>
+      config({
+        data: { eval: [] },
+        training: { batchPairs: 2, maxSteps },
+        evaluation: { everySteps: null },
+        output: { folder },
+      });
+    for (const steps of [1, 2, 5]) await train(settings(steps, at('longer')), { resume: steps > 1 });
+    await train(settings(5, at('whole')));
+    const [longer, whole] = await Promise.all(
+      ['longer', 'whole'].map(async name => {
+        const [cache] = await readdir(at(name, 'reference-cache'));
+        return Promise.all(
+          [
+            ['reference-cache', cache!],
+            ['final', 'model.safetensors'],
+          ].map(path => readFile(at(name, ...path), 'latin1')),
+        );
+      }),
+    );
+    expect(longer![0]!.split('\n').sort()).toEqual(whole![0]!.split('\n').sort());
+    expect(longer![1] === whole![1]).toBe(true);
+  });
+
   it('computes reference log-probs that have changed in the cache again, and says so', async () => {
     const [name] = await readdir(at('run', 'reference-cache'));
     const changed = at('run', 'reference-cache', name!);
