@@ -8,6 +8,8 @@
  *   gemma     <start_of_turn>user\n...<end_of_turn>\n; the system message stands before the first question
  *   hh        \n\nHuman: ...\n\nAssistant: ... as in HH-RLHF; EOS behind the last answer only
  *
+ * None of them has words for tools: each refuses a conversation that has tools, or calls of them.
+ *
  * Where a tokenizer has no such special token as <|im_end|>, the marker is text of several tokens (completion.ts).
  */
 import { readFile } from 'node:fs/promises';
@@ -16,8 +18,17 @@ import { ConfigError, ModelError } from '../errors.js';
 import { checkRegularFile } from '../files.js';
 import { checkTemplate } from './chat-template.js';
 
-const ofRoles = (turn: string, answer: string): string =>
-  `{% for m in messages %}{{ ${turn} }}{% endfor %}{% if add_generation_prompt %}{{ ${answer} }}{% endif %}`;
+/** In a template that has no words for tools. */
+const refuseTools = (name: string): string =>
+  `{% if tools %}{{ raise_exception('The ${name} template does not write tools') }}{% endif %}`;
+
+/** At the beginning of a message m. */
+const refuseCalls = (name: string): string =>
+  "{% if m['tool_calls'] or m['function_call'] or m['content'] is none %}" +
+  `{{ raise_exception('The ${name} template does not write tool calls') }}{% endif %}`;
+
+const ofRoles = (name: string, turn: string, answer: string): string =>
+  `{% for m in messages %}${refuseCalls(name)}{{ ${turn} }}{% endfor %}{% if add_generation_prompt %}{{ ${answer} }}{% endif %}`;
 
 /** A system message as the beginning of the first question: `first` is what that begins with, `turns` what is left. */
 const SYSTEM_FIRST =
@@ -29,25 +40,32 @@ const refuseOthers = (name: string): string =>
 
 const TEMPLATES = {
   chatml: ofRoles(
+    'chatml',
     "'<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n'",
     "'<|im_start|>assistant\\n'",
   ),
   'llama-3': `{{ bos_token }}${ofRoles(
+    'llama-3',
     "'<|start_header_id|>' + m['role'] + '<|end_header_id|>\\n\\n' + m['content'] | trim + '<|eot_id|>'",
     "'<|start_header_id|>assistant<|end_header_id|>\\n\\n'",
   )}`,
-  zephyr: ofRoles("'<|' + m['role'] + '|>\\n' + m['content'] + eos_token + '\\n'", "'<|assistant|>\\n'"),
+  zephyr: ofRoles(
+    'zephyr',
+    "'<|' + m['role'] + '|>\\n' + m['content'] + eos_token + '\\n'",
+    "'<|assistant|>\\n'",
+  ),
   mistral:
-    `{{ bos_token }}${SYSTEM_FIRST}{% for m in turns %}{% if m['role'] == 'user' %}` +
+    `{{ bos_token }}${SYSTEM_FIRST}{% for m in turns %}${refuseCalls('mistral')}{% if m['role'] == 'user' %}` +
     "{{ '[INST] ' + (first if loop.first else '') + m['content'] + '[/INST]' }}{% elif m['role'] == 'assistant' %}" +
     `{{ ' ' + m['content'] | trim + eos_token }}${refuseOthers('mistral')}{% endfor %}`,
   gemma:
-    `{{ bos_token }}${SYSTEM_FIRST}{% for m in turns %}{% if m['role'] == 'user' %}` +
+    `{{ bos_token }}${SYSTEM_FIRST}{% for m in turns %}${refuseCalls('gemma')}{% if m['role'] == 'user' %}` +
     "{{ '<start_of_turn>user\\n' + (first if loop.first else '') + m['content'] | trim + '<end_of_turn>\\n' }}" +
     "{% elif m['role'] == 'assistant' %}{{ '<start_of_turn>model\\n' + m['content'] | trim + '<end_of_turn>\\n' }}" +
     `${refuseOthers('gemma')}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}`,
   hh:
-    "{% for m in messages %}{% if m['role'] == 'user' %}{{ '\\n\\nHuman: ' + m['content'] | trim }}" +
+    `{% for m in messages %}${refuseCalls('hh')}` +
+    "{% if m['role'] == 'user' %}{{ '\\n\\nHuman: ' + m['content'] | trim }}" +
     "{% elif m['role'] == 'assistant' %}{{ '\\n\\nAssistant: ' + m['content'] | trim }}{% if loop.last %}{{ eos_token }}{% endif %}" +
     `{% elif m['role'] == 'system' and loop.first %}{{ m['content'] }}${refuseOthers('hh')}{% endfor %}` +
     "{% if add_generation_prompt %}{{ '\\n\\nAssistant:' }}{% endif %}",
@@ -63,7 +81,8 @@ export const BUILT_IN_TEMPLATES = Object.keys(TEMPLATES) as BuiltInTemplate[];
  * @param addsBos whether the tokenizer puts BOS in front of texts: a dialogue of hh is one
  */
 export function builtInTemplate(name: BuiltInTemplate, addsBos: boolean): string {
-  return name === 'hh' && addsBos ? `{{ bos_token }}${TEMPLATES.hh}` : TEMPLATES[name];
+  const bos = name === 'hh' && addsBos ? '{{ bos_token }}' : '';
+  return `${bos}${TEMPLATES[name]}${refuseTools(name)}`;
 }
 
 export interface NamedTemplate {

@@ -9,6 +9,7 @@ import type { Answer, ChatMessage, PromptContent } from '../data/rows.js';
 import { DataError, SralignError } from '../errors.js';
 import { renderChat } from './chat-template.js';
 import type { Tokenizer } from './tokenizer.js';
+import { checkCallsWritten } from './tool-calls.js';
 
 /** A message that tells where a template writes an answer: digits, which no template changes. */
 export const PROBE = '7351962840';
@@ -33,7 +34,7 @@ export interface Place {
  *
  * @param promptText the conversation rendered up to the opening of the answer
  * @param field the answer, named in errors
- * @throws DataError when the template refuses the conversation, or does not write the answer
+ * @throws DataError when the template refuses the conversation, or does not write the answer or its tool calls
  */
 export function chatCompletion(
   tokenizer: Tokenizer,
@@ -43,7 +44,10 @@ export function chatCompletion(
   { field, ...place }: Place & { readonly field: string },
 ): string {
   const message: ChatMessage = typeof answer === 'string' ? { role: 'assistant', content: answer } : answer;
-  const answered = renderChat(tokenizer, [...messages, message], false, place, tools);
+  const whole = [...messages, message];
+  const answered = renderChat(tokenizer, whole, false, place, tools);
+  const answerField = new Map([[messages.length, field]]);
+  checkCallsWritten(tokenizer, { messages: whole, tools }, false, answered, answerField, place);
   let start = startBehindPrompt(answered, promptText);
   let around = usualAround(tokenizer);
   if (start === null || around === null || !answered.slice(start).endsWith(around.tail)) {

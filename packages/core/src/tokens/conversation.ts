@@ -11,6 +11,7 @@ import { DataError } from '../errors.js';
 import { renderChat } from './chat-template.js';
 import { endWithin, type Place, PROBE, usualAround } from './completion.js';
 import type { Tokenizer } from './tokenizer.js';
+import { checkCallsWritten, checkToolsWritten, fieldsOf } from './tool-calls.js';
 
 export interface Conversation {
   readonly messages: readonly ChatMessage[];
@@ -25,8 +26,8 @@ export interface AnsweredText {
 
 /**
  * @param indices of the messages that are answers, ascending
- * @throws DataError naming the message when the template refuses the conversation, or does not write an answer where it can be
- *   told from the rest
+ * @throws DataError naming the message when the template refuses the conversation, or does not write tools, a call of them, or an
+ *   answer where it can be told from the rest
  */
 export function answersIn(
   tokenizer: Tokenizer,
@@ -35,6 +36,9 @@ export function answersIn(
   place: Place,
 ): AnsweredText {
   const finder = new AnswerFinder(tokenizer, conversation, place);
+  checkToolsWritten(tokenizer, conversation, false, finder.text, place);
+  const fields = fieldsOf('messages', conversation.messages);
+  checkCallsWritten(tokenizer, conversation, false, finder.text, fields, place);
   let least = 0;
   const answers = indices.map(index => {
     const found = finder.find(index, least);

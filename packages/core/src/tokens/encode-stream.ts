@@ -23,6 +23,7 @@ import {
   type PreparedTask,
   prepareTask,
   TextBehindChats,
+  taskOfBadRows,
 } from './row-encoder.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -84,15 +85,15 @@ async function encodeOnce(
     counter.merge(reports);
     rowCounter.merge(counts);
   };
-  let prepared: PreparedTask | undefined;
+  let prepared: PreparedTask | null = null;
   let rows = 0;
   await using pool = new LazyPool(threads, tokenizer);
   const reading: Reading = { failure: null };
   for await (const batch of batchesOf(stream, reading)) {
     if (rows > 0) signal?.throwIfAborted();
     prepared ??= prepareTask(task, batch, tokenizer);
-    if (rows < ROWS_ALONE || threads < 2) {
-      take(encodeRows(batch, prepared, tokenizer));
+    if (prepared === null || rows < ROWS_ALONE || threads < 2) {
+      take(encodeRows(batch, prepared ?? taskOfBadRows(task, tokenizer), tokenizer));
       await setImmediate();
     } else {
       pool.send(batch, prepared);

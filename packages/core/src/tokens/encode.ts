@@ -26,6 +26,7 @@ import { badRowsIn, EncodeCounter, type EncodeReport, emptyError, isBadRow } fro
 import { isPair, type PairTokens, type SequenceTokens } from './examples.js';
 import { type EncodedPrompt, encodeContinuation, encodePrompt, encodeRendered } from './sequence.js';
 import type { Tokenizer } from './tokenizer.js';
+import { checkCallsWritten, checkToolsWritten, fieldsOf } from './tool-calls.js';
 import { cutAround, cutPrompt, cutResponse, type KeptSide, type TokenPolicy } from './truncate.js';
 
 export interface EncodeOptions {
@@ -87,7 +88,7 @@ export function encodePairs(
   tokenizer: Tokenizer,
   options: EncodeOptions,
 ): EncodedDataset<EncodedPair> {
-  const encoding = prepareEncoding(rows, tokenizer, options);
+  const encoding = prepareEncoding(rows, tokenizer, options) ?? encodingWithout(options, tokenizer);
   const { pairs, reports } = encodeEach(rows, row => encodePair(row, encoding), options.onBadRow);
   return {
     pairs,
@@ -157,17 +158,25 @@ export interface FullPair extends FullPrompt {
   readonly rejected: readonly number[];
 }
 
+/** Of rows that are encoded without p: because nothing reads it, or to be told what is wrong with them. */
+export const encodingWithout = (options: EncodeOptions, tokenizer: Tokenizer): Encoding => ({
+  ...{ ...options, augmentation: null, tokenizer },
+  ...{ placement: 'prompt', bos: [], sharedAugmentation: new Int32Array() },
+});
+
+/**
+ * @returns null where p is asked for and none of the prompts can be encoded, so that it is not known what they begin with
+ * @throws ConfigError for a p beyond its budget or a placement that the data do not allow
+ */
 export function prepareEncoding(
   rows: readonly PreferenceRow[],
   tokenizer: Tokenizer,
   options: EncodeOptions,
-): Encoding {
+): Encoding | null {
   const { augmentation } = options;
+  if (augmentation === null) return encodingWithout(options, tokenizer);
   const textRow = rows.find(({ prompt }) => prompt.kind === 'text');
-  const placement = augmentation?.placement ?? (textRow === undefined ? 'last-user-turn' : 'prompt');
-  if (augmentation === null || rows.length === 0) {
-    return { ...options, tokenizer, placement, bos: [], sharedAugmentation: new Int32Array() };
-  }
+  const placement = augmentation.placement ?? (textRow === undefined ? 'last-user-turn' : 'prompt');
   if (placement === 'last-user-turn' && textRow !== undefined) {
     throw new ConfigError(
       `The placement last-user-turn needs chat data, but ${textRow.file} holds plain text.`,
@@ -179,13 +188,14 @@ export function prepareEncoding(
   }
   const p = encodeAugmentation(tokenizer, augmentation, placement);
   const bos = bosOf(rows, tokenizer);
+  if (bos === null) return null;
   const sharedAugmentation = Int32Array.from(placement === 'prompt' ? [...bos, ...p] : []);
   return { ...options, tokenizer, placement, bos, sharedAugmentation };
 }
 
-/** What the first prompt that can be encoded begins with. */
-function bosOf(rows: readonly PreferenceRow[], tokenizer: Tokenizer): readonly number[] {
-  for (const row of rows.slice(0, -1)) {
+/** What the first prompt that can be encoded begins with; null where none can be. */
+function bosOf(rows: readonly PreferenceRow[], tokenizer: Tokenizer): readonly number[] | null {
+  for (const row of rows) {
     try {
       return encodePrompt(tokenizer, row.prompt, row).bos;
     } catch (error) {
@@ -193,8 +203,7 @@ function bosOf(rows: readonly PreferenceRow[], tokenizer: Tokenizer): readonly n
       if (!isBadRow(error)) throw error;
     }
   }
-  const last = rows.at(-1)!;
-  return encodePrompt(tokenizer, last.prompt, last).bos;
+  return null;
 }
 
 export function encodeInFull(row: PreferenceRow, { tokenizer }: Encoding): FullPair {
@@ -204,13 +213,18 @@ export function encodeInFull(row: PreferenceRow, { tokenizer }: Encoding): FullP
   return { ...full, row, chosen: answer('chosen'), rejected: answer('rejected') };
 }
 
-/** @throws DataError for a prompt without tokens; as `renderChat` */
+/** @throws DataError for a prompt without tokens, or whose tools or calls of them the template does not write; as `renderChat` */
 export function encodePromptInFull(
   row: FullPrompt['row'],
   content: PromptContent,
   tokenizer: Tokenizer,
 ): FullPrompt {
   const prompt = encodePrompt(tokenizer, content, row);
+  if (content.kind === 'chat') {
+    const { messages } = content;
+    checkToolsWritten(tokenizer, content, true, prompt.text, row);
+    checkCallsWritten(tokenizer, content, true, prompt.text, fieldsOf('prompt', messages), row);
+  }
   if (prompt.ids.length === 0) {
     throw new DataError('The prompt has no tokens.', { file: row.file, row: row.row, field: 'prompt' });
   }

@@ -5,6 +5,7 @@ import { endOfTurn } from './completion.js';
 import {
   type EncodeOptions,
   encodeInFull,
+  encodingWithout,
   fitToPolicy,
   prepareEncoding,
   promptFate,
@@ -69,7 +70,7 @@ export function explainPair(
   tokenizer: Tokenizer,
   options: EncodeOptions,
 ): PairExplanation {
-  const encoding = prepareEncoding([row], tokenizer, options);
+  const encoding = prepareEncoding([row], tokenizer, options) ?? encodingWithout(options, tokenizer);
   const full = encodeInFull(row, encoding);
   const fate = promptFate(full, options.policy);
   const used = fate === 'fits' || fate === 'cut';

@@ -5,7 +5,14 @@ import { RowCounter, type RowCounts } from '../data/row-counts.js';
 import type { PreferenceRow, Row } from '../data/rows.js';
 import { ConfigError, DataError } from '../errors.js';
 import type { AugmentationOptions } from './augment.js';
-import { type EncodedExample, type Encoding, encodePair, prepareEncoding, tokensOf } from './encode.js';
+import {
+  type EncodedExample,
+  type Encoding,
+  encodePair,
+  encodingWithout,
+  prepareEncoding,
+  tokensOf,
+} from './encode.js';
 import { EncodeCounter, type EncodeReport } from './encode-counter.js';
 import { encodeRow } from './encode-sequence.js';
 import { type Chunk, chunkOf } from './example-store.js';
@@ -50,15 +57,24 @@ export interface EncodedRows {
  */
 export class TextBehindChats extends Error {}
 
-/** @throws as `prepareEncoding` */
-export function prepareTask(task: EncodeTask, firstRows: readonly Row[], tokenizer: Tokenizer): PreparedTask {
-  const { placement, bos, sharedAugmentation } = prepareEncoding(
-    firstRows.filter(isPairRow),
-    tokenizer,
-    task,
-  );
-  return { ...task, placement, bos, sharedAugmentation };
+/** @returns null where none of the rows can be encoded, so that they do not tell @throws as `prepareEncoding` */
+export function prepareTask(
+  task: EncodeTask,
+  firstRows: readonly Row[],
+  tokenizer: Tokenizer,
+): PreparedTask | null {
+  const encoding = prepareEncoding(firstRows.filter(isPairRow), tokenizer, task);
+  return encoding && preparedBy(encoding, task);
 }
+
+/** For rows none of which can be encoded: what is wrong with them does not depend on p. */
+export const taskOfBadRows = (task: EncodeTask, tokenizer: Tokenizer): PreparedTask =>
+  preparedBy(encodingWithout(task, tokenizer), task);
+
+const preparedBy = (
+  { augmentation, placement, bos, sharedAugmentation }: Encoding,
+  task: EncodeTask,
+): PreparedTask => ({ ...task, augmentation, placement, bos, sharedAugmentation });
 
 /** Bad rows are counted. @throws as `encodePairs` and `encodeSequences`; ConfigError when a token or a length does not fit the model */
 export function encodeRows(rows: readonly Row[], task: PreparedTask, tokenizer: Tokenizer): EncodedRows {

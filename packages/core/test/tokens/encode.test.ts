@@ -54,7 +54,7 @@ const chatRow = (messages: ChatMessage[], chosen = 'yes', rejected = 'no'): Pref
 
 /** One row, also where its answers are the same. */
 function encodeOne(row: PreferenceRow, tokenizer: Tokenizer, policy: TokenPolicy) {
-  const encoding = prepareEncoding([row], tokenizer, options(policy));
+  const encoding = prepareEncoding([row], tokenizer, options(policy))!;
   return {
     pair: fitToPolicy(encodeInFull(row, encoding), encoding),
     sharedAugmentation: encoding.sharedAugmentation,
@@ -410,6 +410,25 @@ describe('augmentation', () => {
 it('refuses a prompt without tokens and an empty data set', () => {
   expect(() => encodePairs([textRow('<s>')], stories, options())).toThrow('f.jsonl:1, field "prompt"');
   expect(() => encodePairs([], stories, options())).toThrow('There are no rows to encode.');
+});
+
+describe('rows none of which can be encoded', () => {
+  const system = (row: number): PreferenceRow => ({
+    ...chatRow([{ role: 'system', content: 'S' }, user('x'), { role: 'system', content: 'S' }]),
+    row,
+  });
+
+  it('are all named, also where p is asked for', async () => {
+    const tokenizer = await loadTokenizer(STORIES, { chatTemplate: 'mistral' });
+    const rows = [system(1), system(2)];
+    expect(() => encodePairs(rows, tokenizer, options())).toThrow('2 rows cannot be used.');
+    expect(() => encodePairs(rows, tokenizer, { ...options(), onBadRow: 'skip' })).toThrow(
+      'Nothing is left: none of the rows can be used.',
+    );
+    expect(() => explainPair(system(3), tokenizer, options())).toThrow(
+      /^f\.jsonl:3: .*no place for a message/,
+    );
+  });
 });
 
 describe('explainPair', () => {
