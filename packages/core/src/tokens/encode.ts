@@ -349,5 +349,3 @@ function longPromptError({ row, promptTokens }: FullPrompt, { maxPromptTokens }:
     hint: 'Set tokens.longPrompt to keep-end, keep-start or drop, or raise tokens.maxPromptTokens.',
   });
 }
-
-/** No example is left. */
