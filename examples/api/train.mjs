@@ -12,7 +12,7 @@ const config = sralign.parseConfig({
 });
 const model = await sralign.loadModel(folder, { dtype: 'f32' });
 const tokenizer = await sralign.loadTokenizer(folder);
-const sources = await sralign.resolveSources(config, 'training');
+const { sources } = await sralign.resolveSources(config, 'training');
 const { rows } = await sralign.readRows(sources, sralign.readingOf(config));
 const encoding = { policy: config.tokens, augmentation: config.augmentation };
 const dataset = sralign.encodePairs(rows.slice(0, 64), tokenizer, encoding);
