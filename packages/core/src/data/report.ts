@@ -1,7 +1,7 @@
 /** What became of the records of the data files: one account a file, and what is worth a warning. */
 import { type Method, unitOf } from '../config/method.js';
 import { BadRows, type PlainBadRows } from './bad-rows.js';
-import type { DataReport, EncodeCounts, ReadReport } from './rows.js';
+import { type DataReport, type EncodeCounts, noEncodeCounts, type ReadReport } from './rows.js';
 
 /** More than this share of records left out, or of pairs cut, is more than a few odd rows. */
 const WARN_SHARE = 0.1;
@@ -15,19 +15,9 @@ export function dataReports(
   encoded: readonly (EncodeCounts & { readonly file: string; readonly bad: PlainBadRows })[],
   method: Method,
 ): DataReport[] {
-  const none: EncodeCounts = {
-    pairs: 0,
-    dropped: 0,
-    equalAfterCut: 0,
-    pairsCut: 0,
-    promptsCut: 0,
-    chosenCut: 0,
-    rejectedCut: 0,
-    endsCut: 0,
-  };
   return read.map(report => {
     const { bad, ...counts } = encoded.find(({ file }) => file === report.file) ?? {
-      ...none,
+      ...noEncodeCounts(),
       bad: NO_BAD_ROWS,
     };
     const badRows = new BadRows();

@@ -128,6 +128,17 @@ export interface EncodeCounts {
   endsCut: number;
 }
 
+export const noEncodeCounts = (): EncodeCounts => ({
+  pairs: 0,
+  dropped: 0,
+  equalAfterCut: 0,
+  pairsCut: 0,
+  promptsCut: 0,
+  chosenCut: 0,
+  rejectedCut: 0,
+  endsCut: 0,
+});
+
 /** What became of the records of one file, up to the pairs of a run. */
 export interface DataReport extends ReadReport, EncodeCounts {
   readonly purpose: 'training' | 'evaluation';

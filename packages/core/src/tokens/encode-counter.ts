@@ -1,6 +1,6 @@
 /** What became of rows when they were encoded, file by file. */
 import { BadRows, type PlainBadRows } from '../data/bad-rows.js';
-import type { EncodeCounts } from '../data/rows.js';
+import { type EncodeCounts, noEncodeCounts } from '../data/rows.js';
 import { DataError } from '../errors.js';
 import type { Encoded, EncodedExample } from './encode.js';
 
@@ -80,14 +80,7 @@ export function badRowsIn(reports: readonly EncodeReport[]): BadRows {
 const newReport = (file: string): EncodeReport => ({
   file,
   bad: { first: [], more: [] },
-  pairs: 0,
-  dropped: 0,
-  equalAfterCut: 0,
-  pairsCut: 0,
-  promptsCut: 0,
-  chosenCut: 0,
-  rejectedCut: 0,
-  endsCut: 0,
+  ...noEncodeCounts(),
 });
 
 function countInto(report: EncodeReport, { cut }: EncodedExample): void {

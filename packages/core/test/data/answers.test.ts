@@ -1,30 +1,15 @@
-import { mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { writeFile } from 'node:fs/promises';
 import { parquetWriteFile } from 'hyparquet-writer';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { readRows } from '../../src/data/read.js';
 import { DEFAULT_READING } from '../../src/data/reading.js';
 import { plainSource } from '../../src/data/source.js';
-import { SralignError } from '../../src/errors.js';
+import { assistant, fileNamed, messageOf, published, save, user } from './rows-of.js';
 
-const kto = fileURLToPath(new URL('../fixtures/data/preference/kto_en_demo.json', import.meta.url));
-
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'sralign-answers-'));
-});
-
-let files = 0;
-async function save(records: readonly unknown[]): Promise<string> {
-  const file = join(folder, `${files++}.jsonl`);
-  await writeFile(file, records.map(record => `${JSON.stringify(record)}\n`).join(''));
-  return file;
-}
+const kto = published('kto_en_demo.json');
 
 const reading = { ...DEFAULT_READING, method: 'sft' } as const;
-const read = async (...records: unknown[]) => readRows([plainSource([await save(records)])], reading);
+const read = async (...records: unknown[]) => readRows([plainSource([await save(...records)])], reading);
 
 /** The row of a record, without its place. */
 async function rowOf(record: unknown): Promise<object> {
@@ -35,18 +20,6 @@ async function rowOf(record: unknown): Promise<object> {
   return content;
 }
 
-async function messageOf(promise: Promise<unknown>): Promise<string> {
-  const error = await promise.then(
-    () => null,
-    cause => cause,
-  );
-  expect(error).toBeInstanceOf(SralignError);
-  expect(error.exitCode).toBe(2);
-  return error.message;
-}
-
-const user = (content: string) => ({ role: 'user', content });
-const assistant = (content: string) => ({ role: 'assistant', content });
 const system = (content: string) => ({ role: 'system', content });
 const chat = [user('Q'), assistant('A')];
 const calls = [{ type: 'function', function: { name: 'find', arguments: { what: 'dog' } } }];
@@ -87,7 +60,7 @@ describe('what only SFT learns from is known by its fields', () => {
   });
 
   it('and is refused by name for methods that learn from pairs', async () => {
-    const file = await save([{ messages: chat, label: true }]);
+    const file = await save({ messages: chat, label: true });
     const message = await messageOf(readRows([plainSource([file])], { ...reading, method: 'sr-dpo' }));
     expect(message).toContain('sr-dpo learns from pairs of answers');
     expect(message).toContain(
@@ -190,7 +163,7 @@ describe('a conversation', () => {
   });
 
   it('from Parquet has no field that only other rows have', async () => {
-    const file = join(folder, 'chats.parquet');
+    const file = fileNamed('chats.parquet');
     const data = [
       [user('Q'), { role: 'assistant', content: null, tool_calls: calls }],
       [user('Q'), { ...assistant('A'), tool_calls: null }],
@@ -221,7 +194,7 @@ describe('a conversation', () => {
   });
 
   it('from Parquet has no null of a struct, and those of its JSON', async () => {
-    const file = join(folder, 'structs.parquet');
+    const file = fileNamed('structs.parquet');
     const text = { type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' } as const;
     const calling = { role: 'assistant', content: null, tool_calls: [{ arguments: { where: null } }] };
     parquetWriteFile({
@@ -328,9 +301,9 @@ describe('records that give nothing to learn are counted', () => {
   });
 
   it('of tables the undesirable half', async () => {
-    const csv = join(folder, 'kto.csv');
+    const csv = fileNamed('kto.csv');
     await writeFile(csv, 'prompt,completion,label\nQ,bad,False\nQ,good,True\n');
-    const parquet = join(folder, 'kto.parquet');
+    const parquet = fileNamed('kto.parquet');
     parquetWriteFile({
       filename: parquet,
       columnData: [
@@ -376,7 +349,7 @@ describe('preference data with tools', () => {
     const call = { role: 'assistant', content: null, tool_calls: calls };
     const asked = [user('Q'), call, { role: 'tool', content: 'here' }];
     const record = { prompt: asked, chosen: [assistant('A')], rejected: [call], tools };
-    const { rows } = await readRows([plainSource([await save([record])])], pairs);
+    const { rows } = await readRows([plainSource([await save(record)])], pairs);
     expect(rows).toMatchObject([
       { kind: 'pair', prompt: { kind: 'chat', messages: asked, tools }, chosen: 'A', rejected: call },
     ]);
@@ -386,7 +359,7 @@ describe('preference data with tools', () => {
     const call = [user('Q'), { role: 'assistant', content: null, tool_calls: calls }];
     const record = { chosen: call, rejected: call, tools };
     const other = { ...record, rejected: [user('Q'), assistant('B')] };
-    const { rows, reports } = await readRows([plainSource([await save([record, other])])], pairs);
+    const { rows, reports } = await readRows([plainSource([await save(record, other)])], pairs);
     expect(rows).toHaveLength(1);
     expect(reports).toMatchObject([{ skipped: { 'chosen equals rejected': 1 } }]);
   });

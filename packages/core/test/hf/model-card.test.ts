@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../../src/config/load.js';
 import type { Config } from '../../src/config/schema.js';
+import { noEncodeCounts } from '../../src/data/rows.js';
 import { writeModelCard } from '../../src/hf/model-card.js';
 import { temporaryFolder } from '../support.js';
 
@@ -17,15 +18,7 @@ function config(method: string, path: string): Config {
   });
 }
 
-const none = {
-  dropped: 0,
-  equalAfterCut: 0,
-  pairsCut: 0,
-  promptsCut: 0,
-  chosenCut: 0,
-  rejectedCut: 0,
-  endsCut: 0,
-};
+const { pairs: _, ...none } = noEncodeCounts();
 const read = {
   format: 'hh',
   by: ['chosen', 'rejected'],

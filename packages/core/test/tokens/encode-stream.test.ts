@@ -13,22 +13,12 @@ import { encodePairs } from '../../src/tokens/encode.js';
 import { encodeSequences } from '../../src/tokens/encode-sequence.js';
 import { encodeStream } from '../../src/tokens/encode-stream.js';
 import { exampleDigest } from '../../src/tokens/example-store.js';
-import type { EncodeTask } from '../../src/tokens/row-encoder.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokens/tokenizer.js';
 import { temporaryFolder } from '../support.js';
-import { CHAT_TEMPLATE, STORIES, storiesWith } from './fixtures.js';
+import { CHAT_TEMPLATE, policy, STORIES, storiesWith, task } from './fixtures.js';
 
 /** More than this thread encodes alone, in several batches. */
 const MANY = 2500;
-const policy = { maxTokens: 40, maxPromptTokens: 20, longPrompt: 'keep-end' } as const;
-const task: EncodeTask = {
-  kind: 'pairs',
-  turns: 'all',
-  policy,
-  augmentation: null,
-  limits: null,
-  onBadRow: 'error',
-};
 const limits = { vocabularySize: 512, maxPositions: 128, modelFolder: 'M' };
 
 let stories: Tokenizer;

@@ -1,8 +1,10 @@
 /** Tokenizers of the tests. */
+
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { EncodeTask } from '../../src/tokens/row-encoder.js';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -46,3 +48,14 @@ async function editJson(file: string, edit: (json: Record<string, unknown>) => v
   edit(json);
   await writeFile(file, JSON.stringify(json));
 }
+
+/** How the rows of tests are encoded. */
+export const policy = { maxTokens: 40, maxPromptTokens: 20, longPrompt: 'keep-end' } as const;
+export const task: EncodeTask = {
+  kind: 'pairs',
+  turns: 'all',
+  policy,
+  augmentation: null,
+  limits: null,
+  onBadRow: 'error',
+};

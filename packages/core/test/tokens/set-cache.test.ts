@@ -11,17 +11,7 @@ import { SetCache, type SetIdentity } from '../../src/tokens/set-cache.js';
 import type { StoredSet } from '../../src/tokens/set-file.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokens/tokenizer.js';
 import { temporaryFolder } from '../support.js';
-import { STORIES, storiesWith } from './fixtures.js';
-
-const policy = { maxTokens: 40, maxPromptTokens: 20, longPrompt: 'keep-end' } as const;
-const task: EncodeTask = {
-  kind: 'pairs',
-  turns: 'all',
-  policy,
-  augmentation: null,
-  limits: null,
-  onBadRow: 'error',
-};
+import { STORIES, storiesWith, task } from './fixtures.js';
 
 let stories: Tokenizer;
 beforeAll(async () => {

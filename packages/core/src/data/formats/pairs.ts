@@ -37,6 +37,13 @@ function answerNames(record: Fields, isOfKind: (value: unknown) => boolean): [st
   return isOfKind(record[chosen]) && isOfKind(record[rejected]) ? [chosen, rejected] : null;
 }
 
+/** The names of a prompt that is a text, and of its answers, where each is of this kind; null where they are not. */
+function textPromptAndAnswers(record: Fields, isOfKind: (value: unknown) => boolean): string[] | null {
+  const prompt = promptFields(record, 'text');
+  const answers = answerNames(record, isOfKind);
+  return prompt && answers && [...prompt, ...answers];
+}
+
 /** The answers of the record to this prompt. */
 function pairOf(prompt: PromptContent, record: Fields, where: Where, options: ParseOptions): ParsedRecord {
   const answer = (names: readonly string[]): Answer =>
@@ -51,11 +58,7 @@ export const preference: Format = {
   fields: FIELDS,
   alternatives: ALTERNATIVES,
   gives: 'pairs',
-  recognise(record) {
-    const prompt = promptFields(record, 'text');
-    const answers = answerNames(record, isText);
-    return prompt && answers && [...prompt, ...answers];
-  },
+  recognise: record => textPromptAndAnswers(record, isText),
   parse: (record, where, options) => pairOf(readPrompt(record, where, options), record, where, options),
 };
 
@@ -101,11 +104,7 @@ export const ultrafeedback: Format = {
   fields: FIELDS,
   alternatives: ALTERNATIVES,
   gives: 'pairs',
-  recognise(record) {
-    const prompt = promptFields(record, 'text');
-    const answers = answerNames(record, holdsMessages);
-    return prompt && answers && [...prompt, ...answers];
-  },
+  recognise: record => textPromptAndAnswers(record, holdsMessages),
   parse(record, where, options) {
     const inAnswers = answerNames(record, isText) === null && !onlyAnswers(record);
     const prompt = inAnswers ? sharedPrompt(record, where) : readPrompt(record, where, { chat: true });
