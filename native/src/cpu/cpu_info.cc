@@ -109,7 +109,7 @@ std::vector<Variant> variants() {  // best first
 }
 
 // oneDNN takes the limit only before its first work in the process. Where there is nothing to limit (not
-// x86), it says that it is not implemented.
+// x86), it answers dnnl_unimplemented.
 void limitOneDnn(const Variant& variant) {
   const dnnl_status_t status = dnnl_set_max_cpu_isa(variant.oneDnnLimit);
   if (status == dnnl_success || status == dnnl_unimplemented) return;
