@@ -33,7 +33,7 @@ export function positiveNumber(text: string): number {
   return value;
 }
 
-/** `--set key=value`, which train and data preview share: repeatable, collected in order. */
+/** `--set key=value`, which train, plan and data preview share: repeatable, collected in order. */
 export const setOption = (): Option =>
   new Option(
     '--set <key=value>',

@@ -86,9 +86,10 @@ async function runPreview(file: string, options: PreviewOptions): Promise<void> 
     }
   };
   const shown = rows.slice(0, options.rows).flatMap(explainUsable);
-  const usable = rows.find(row => explainUsable(row).length > 0);
+  let [usable] = shown;
+  for (let i = options.rows; usable === undefined && i < rows.length; i++) [usable] = explainUsable(rows[i]!);
   if (usable === undefined && encoded instanceof Error) throw encoded;
-  const { ends } = explain(usable ?? rows[0]!);
+  const { ends } = usable ?? explain(rows[0]!);
   if (!options.json) {
     for (const explained of shown) {
       const text = 'sequences' in explained ? sequencesText(explained) : pairText(explained);

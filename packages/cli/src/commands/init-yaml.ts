@@ -11,7 +11,6 @@ export interface FirstSettings {
   /** The fields by which the format was recognised. */
   readonly by: readonly string[];
   readonly isChat: boolean;
-  readonly hasTemplate: boolean;
   readonly chatTemplate: string | null;
   readonly maxTokens: number;
   readonly augmentationTokens: number;
@@ -113,10 +112,8 @@ const written = (value: unknown): string => {
 
 const section = (settings: readonly Setting[]): string => lines(settings).replaceAll(/^(?=.)/gm, '  ');
 
-function templateComment({ isChat, hasTemplate, chatTemplate }: FirstSettings): string {
+function templateComment({ isChat, chatTemplate }: FirstSettings): string {
   if (!isChat) return 'the data are plain text';
   if (chatTemplate === null) return "the tokenizer's own";
-  return hasTemplate
-    ? 'in its place'
-    : 'the tokenizer has none; or llama-3, zephyr, mistral, gemma, hh, or a file';
+  return 'the tokenizer has none; or llama-3, zephyr, mistral, gemma, hh, or a file';
 }

@@ -1,13 +1,13 @@
 /** `sralign init MODEL DATA`: a configuration for a model and a data file, made by looking at both. */
 import { existsSync } from 'node:fs';
-import type { ReadReport } from '@sralign/core';
+import type { Method, ReadReport } from '@sralign/core';
 import { Command, Option } from 'commander';
 import { examples } from '../options.js';
 import { withProgress } from '../report/with-progress.js';
 import { type FirstSettings, yamlOf } from './init-yaml.js';
 
 interface InitOptions {
-  method?: 'sft' | 'dpo' | 'ipo' | 'sr-dpo' | 'sr-ipo';
+  method?: Method;
   eval?: string;
   out: string;
   json?: boolean;
@@ -82,7 +82,7 @@ async function look(model: string, data: string, options: InitOptions): Promise<
   const augmentationTokens = Math.max(128, Math.ceil(pTokens / 16) * 16);
   const fitsP = maxPositions - augmentationTokens >= LEAST_TOKENS;
 
-  const read = async (method: NonNullable<InitOptions['method']>, file: string) => {
+  const read = async (method: Method, file: string) => {
     const config = core.parseConfig({
       method,
       model: { path: model },
@@ -120,7 +120,6 @@ async function look(model: string, data: string, options: InitOptions): Promise<
     format: report.format!,
     by: report.by,
     isChat: report.kind === 'chat',
-    hasTemplate: tokenizer.chatTemplate !== null,
     chatTemplate: report.kind === 'chat' && tokenizer.chatTemplate === null ? 'chatml' : null,
     ...{ maxTokens, augmentationTokens, refined, pairs, batchPairs },
     warmupSteps: pairs === null ? 150 : Math.min(150, Math.floor(pairs / batchPairs / 10)),

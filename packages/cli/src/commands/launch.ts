@@ -7,6 +7,7 @@ import { LaunchFolder } from '../launch-folder.js';
 import { LAUNCHED, RANK_COMMANDS } from '../launched.js';
 import { relayErrors } from '../mpirun-output.js';
 import { examples, wholeNumber } from '../options.js';
+import { isForPrograms } from '../report/error-record.js';
 
 /** Open MPI's options: as many ranks as asked for, each on any core. */
 const MPIRUN = ['--oversubscribe', '--bind-to', 'none'];
@@ -55,7 +56,7 @@ async function launch(command: string[], { nproc }: { nproc: number }, self: Com
   });
   const { exitCode, said } = await endOf(child);
   process.exitCode = exitCode;
-  if (exitCode === 0 || exitCode === 130 || !command.includes('--json')) return;
+  if (exitCode === 0 || exitCode === 130 || !isForPrograms(command)) return;
   const message = said ?? 'The job failed.';
   const code = exitCode === 2 ? 'ERR_USAGE' : 'ERR_RUN';
   process.stdout.write(`${JSON.stringify({ error: { code, exitCode, message } })}\n`);

@@ -37,7 +37,7 @@ const compressionOf = (file: string): Compression | undefined =>
  * @returns the handle, which the caller closes, and the size in bytes
  * @throws DataError when it cannot be read or is a pointer of Git LFS
  */
-export async function openData(file: string): Promise<{ handle: FileHandle; bytes: number }> {
+async function openData(file: string): Promise<{ handle: FileHandle; bytes: number }> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(file);

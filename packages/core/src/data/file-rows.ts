@@ -189,7 +189,9 @@ function parse(
 const EQUAL = 'chosen equals rejected';
 
 const answersEqual = (row: RowContent): boolean =>
-  row.kind === 'pair' && JSON.stringify(row.chosen) === JSON.stringify(row.rejected);
+  row.kind === 'pair' &&
+  (row.chosen === row.rejected ||
+    (typeof row.chosen === 'object' && JSON.stringify(row.chosen) === JSON.stringify(row.rejected)));
 
 function skip(report: ReadReport, row: number, reason: string): never[] {
   report.skipped[reason] = (report.skipped[reason] ?? 0) + 1;

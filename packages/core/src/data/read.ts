@@ -81,7 +81,12 @@ export function streamRows(
   };
 }
 
-/** Reads rows into memory, as `streamRows` gives them. */
+/**
+ * Reads rows into memory. Records that hold no row are counted in the reports.
+ *
+ * @returns rows in the order of files and records, and one report a file that was opened
+ * @throws DataError with file, row and field, of all bad rows at once; ConfigError for settings that the files do not allow
+ */
 export async function readRows(
   sources: readonly DataSource[],
   reading: Reading,
@@ -94,9 +99,11 @@ export async function readRows(
 }
 
 /**
- * Reads the pairs of `files` into memory.
+ * Reads the pairs of `files`, in order, into memory; rows of other kinds are left out.
  *
- * @throws DataError with file, row and field; also for a file that gives no pair at all
+ * @param options how records are read (by default as a run of DPO does), and how many
+ * @throws DataError with file, row and field, of all bad rows at once, and for a file that gives no pair; ConfigError for a
+ *   format that is none
  */
 export async function readPreferenceRows(
   files: readonly string[],
@@ -118,18 +125,16 @@ const readingOfSource = (reading: Reading, { format, columns }: DataSource): Rea
 });
 
 const newReport = (file: string, source: string | null): ReadReport => ({
-  ...{
-    file,
-    source,
-    format: null,
-    by: [],
-    kind: null,
-    rows: 0,
-    used: 0,
-    notDrawn: 0,
-    stoppedEarly: false,
-    skipped: {},
-  },
+  file,
+  source,
+  format: null,
+  by: [],
+  kind: null,
+  rows: 0,
+  used: 0,
+  notDrawn: 0,
+  stoppedEarly: false,
+  skipped: {},
   badRows: [],
   examples: [],
 });

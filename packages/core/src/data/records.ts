@@ -16,9 +16,19 @@ const READERS: Readonly<Record<string, Reader>> = {
   parquet: readParquet,
 };
 
-const DATA_FILE = /\.(jsonl|json|csv|tsv|parquet)(\.gz|\.zst)?$/;
+/** The end of the name of a file of records. */
+export const DATA_FILE = /\.(jsonl|json|csv|tsv|parquet)(\.gz|\.zst)?$/;
+
+export const SUPPORTED =
+  'Supported: .jsonl, .json, .csv, .tsv and .parquet, each also with .gz or .zst behind it.';
 
 export const isDataFile = (name: string): boolean => DATA_FILE.test(name);
+
+/** Facts about the data that tools put beside them. */
+const METADATA = /(^|\/)(dataset_infos?|dataset_dict|state|config)\.json$/;
+
+/** Whether a file of a folder or repository holds records, by its name. */
+export const holdsRecords = (name: string): boolean => isDataFile(name) && !METADATA.test(name);
 
 /**
  * Streams the records of a file.
@@ -31,6 +41,6 @@ export function readRecords(file: string, columns: readonly string[] | null): As
   if (kind !== undefined) return READERS[kind]!(file, columns);
   throw new DataError('The kind of file is not known by its extension.', {
     file,
-    hint: 'Supported: .jsonl, .json, .csv, .tsv and .parquet, each also with .gz or .zst behind it.',
+    hint: SUPPORTED,
   });
 }

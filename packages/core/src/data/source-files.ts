@@ -3,11 +3,8 @@ import { join } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { DataError } from '../errors.js';
 import { look } from '../files.js';
-import { isDataFile } from './records.js';
+import { holdsRecords, isDataFile, SUPPORTED } from './records.js';
 import { filesOfSplit, type SourceFiles } from './splits.js';
-
-/** Facts about the data that tools put beside them. */
-const METADATA = /(^|\/)(dataset_infos?|dataset_dict|state|config)\.json$/;
 
 /**
  * The files of a path, sorted by their names: the file itself; those of a folder, all levels down, that belong to a split;
@@ -53,13 +50,13 @@ async function filesOfFolder(
   purpose: 'training' | 'evaluation',
 ): Promise<SourceFiles> {
   const all = await glob('**', { cwd: folder, expandDirectories: false });
-  const data = all.filter(name => isDataFile(name) && !METADATA.test(name));
+  const data = all.filter(holdsRecords);
   if (data.length === 0) {
     throw new DataError('The folder holds no data file.', {
       file: folder,
       hint: all.some(name => name.endsWith('.arrow'))
         ? 'Files of Arrow are not read: `load_from_disk(FOLDER)["train"].to_parquet("train.parquet")` writes one that is.'
-        : 'Supported: .jsonl, .json, .csv, .tsv and .parquet, each also with .gz or .zst behind it.',
+        : SUPPORTED,
     });
   }
   const { files, notice } = filesOfSplit(data, split, purpose, folder);

@@ -1,12 +1,13 @@
 /** Which files of a folder, or of a repository of the hub, belong to which split, by their names. */
 import { DataError } from '../errors.js';
+import { DATA_FILE } from './records.js';
 
 /** What people call the splits, as the library `datasets` understands them. */
-const KEYWORDS: Readonly<Record<string, string>> = {
-  ...{ train: 'train', training: 'train' },
-  ...{ validation: 'validation', valid: 'validation', val: 'validation', dev: 'validation' },
-  ...{ test: 'test', testing: 'test', eval: 'test', evaluation: 'test' },
-};
+const KEYWORDS: ReadonlyMap<string, string> = new Map([
+  ...['train', 'training'].map(word => [word, 'train'] as const),
+  ...['validation', 'valid', 'val', 'dev'].map(word => [word, 'validation'] as const),
+  ...['test', 'testing', 'eval', 'evaluation'].map(word => [word, 'test'] as const),
+]);
 
 /** As `datasets` writes them: train-00000-of-00003.parquet, with a digest behind it or not. */
 const SHARD = /^(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]+)?\./;
@@ -28,12 +29,12 @@ export interface SourceFiles {
  */
 function splitNames(path: string): string[] {
   const parts = path.split('/').reverse();
-  const stem = parts[0]!.replace(/\.(jsonl|json|csv|tsv|parquet)(\.gz|\.zst)?$/, '');
+  const stem = parts[0]!.replace(DATA_FILE, '');
   const shard = SHARD.exec(parts[0]!)?.[1];
   const names = [stem, ...parts.slice(1)];
   const words = names.flatMap(part => part.split(/[-._ 0-9]+/));
   const keyword = [...names.slice(0, 2), ...words]
-    .map(word => KEYWORDS[word.toLowerCase()])
+    .map(word => KEYWORDS.get(word.toLowerCase()))
     .find(found => found !== undefined);
   return [...(shard === undefined ? [] : [shard]), keyword ?? 'train', ...names];
 }
@@ -56,10 +57,14 @@ export function filesOfSplit(
   where: string,
 ): SourceFiles {
   const splits = new Map<string, string[]>();
-  for (const path of paths.toSorted())
-    splits.set(splitOf(path), [...(splits.get(splitOf(path)) ?? []), path]);
+  for (const path of paths.toSorted()) {
+    const name = splitOf(path);
+    const files = splits.get(name);
+    if (files === undefined) splits.set(name, [path]);
+    else files.push(path);
+  }
   const named =
-    split === null ? [] : paths.filter(path => splitNames(path).includes(KEYWORDS[split] ?? split));
+    split === null ? [] : paths.filter(path => splitNames(path).includes(KEYWORDS.get(split) ?? split));
   const found =
     named.length > 0
       ? { files: named.toSorted(), notice: null }

@@ -52,11 +52,9 @@ export function* generateTokens(
  * of the chat template where it is one token.
  */
 export function stopTokens(tokenizer: Tokenizer): number[] {
-  const end = turnEnd(tokenizer);
+  const end = endOfTurn(tokenizer);
   return [...new Set([...tokenizer.stopTokenIds, ...(end?.ids.length === 1 ? end.ids : [])])];
 }
-
-const turnEnd = (tokenizer: Tokenizer) => (tokenizer.chatTemplate === null ? null : endOfTurn(tokenizer));
 
 /**
  * Generates text after a prompt, in pieces as they are decided; pieces end at whole characters. It ends at `stopTokens`, and,
@@ -79,7 +77,7 @@ export async function* generateText(
   const promptTokens = [...bos, ...ids];
   const promptText = tokenizer.decode(promptTokens, { skipSpecialTokens: true });
   const tokens = [...promptTokens];
-  const end = typeof prompt === 'string' ? null : turnEnd(tokenizer);
+  const end = typeof prompt === 'string' ? null : endOfTurn(tokenizer);
   const stopText = end === null || end.ids.length === 1 ? null : end.text;
   let given = promptText.length;
   let whole = promptText;
@@ -94,7 +92,7 @@ export async function* generateText(
       whole = text.slice(0, stop);
       break;
     }
-    const sure = stopText === null ? text.length : text.length - beginning(stopText, text);
+    const sure = stopText === null ? text.length : text.length - overlapAtEnd(stopText, text);
     if (sure > given) yield text.slice(given, sure);
     given = Math.max(given, sure);
     await new Promise(resolve => setImmediate(resolve));
@@ -103,7 +101,7 @@ export async function* generateText(
 }
 
 /** How much of a stop text stands at the end of `text`. */
-function beginning(stopText: string, text: string): number {
+function overlapAtEnd(stopText: string, text: string): number {
   for (let length = Math.min(stopText.length - 1, text.length); length > 0; length--)
     if (text.endsWith(stopText.slice(0, length))) return length;
   return 0;

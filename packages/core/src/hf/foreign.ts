@@ -64,7 +64,7 @@ const WEIGHTS: readonly { readonly name: RegExp; readonly foreign: Foreign }[] =
  *
  * @param names of its files @param baseModel that an adapter's configuration names, or null
  */
-export function foreignModel(names: readonly string[], baseModel: string | null): Foreign | null {
+function foreignModel(names: readonly string[], baseModel: string | null): Foreign | null {
   const has = (name: string): boolean => names.includes(name);
   const quantized = QUANTIZED.find(({ file }) => has(file));
   if (quantized !== undefined) {

@@ -3,12 +3,12 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { datasetInfo, HubApiError, type ListFileEntry, listFiles } from '@huggingface/hub';
 import picomatch from 'picomatch';
-import { parse } from 'yaml';
 import { environment } from '../config/env.js';
-import { isDataFile } from '../data/records.js';
+import { holdsRecords, SUPPORTED } from '../data/records.js';
 import { filesOfSplit, filesOfSplits, type SourceFiles } from '../data/splits.js';
 import { DataError, ModelError, SralignError } from '../errors.js';
 import { writeFileAtomic } from '../files.js';
+import { frontMatter } from './front-matter.js';
 import { removeAbandoned } from './hub-blob.js';
 import {
   COMMIT,
@@ -175,7 +175,7 @@ async function choose(
   purpose: 'training' | 'evaluation',
 ): Promise<SourceFiles & { readonly commit: Commit }> {
   const place = config === null ? `${id} (hub)` : `${id} (hub), ${config}`;
-  const all = [...own.entries.keys()].filter(isDataFile);
+  const all = [...own.entries.keys()].filter(holdsRecords);
   const stated = await statedFiles(own, config, all, id);
   if (stated !== null) return { commit: own, ...filesOfSplits(stated, split, purpose, place) };
   const inFolder = config === null ? all : all.filter(name => name.startsWith(`${config}/`));
@@ -190,7 +190,7 @@ async function choose(
   if (inFolder.length > 0) return { commit: own, ...filesOfSplit(inFolder, split, purpose, place) };
   throw new DataError('The data set has no file that can be read.', {
     file: place,
-    hint: 'Supported: .parquet, .jsonl, .json, .csv and .tsv, each also with .gz or .zst behind it.',
+    hint: SUPPORTED,
   });
 }
 
@@ -268,14 +268,8 @@ interface StatedConfig {
 
 /** `configs` of the front matter; what is not of the form that the hub documents is passed over. */
 function statedConfigs(card: string): StatedConfig[] {
-  const frontMatter = /^---\r?\n(.*?)\r?\n---/s.exec(card)?.[1] ?? '';
-  let facts: unknown;
-  try {
-    facts = parse(frontMatter);
-  } catch {
-    return [];
-  }
-  const configs = isRecord(facts) && Array.isArray(facts.configs) ? facts.configs.filter(isRecord) : [];
+  const { configs: list } = frontMatter(card);
+  const configs = Array.isArray(list) ? list.filter(isRecord) : [];
   return configs.flatMap(({ config_name: name, data_files: files, default: isDefault }) => {
     if (typeof name !== 'string' || files === undefined) return [];
     const list = [files].flat();

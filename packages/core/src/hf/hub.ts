@@ -68,7 +68,10 @@ export async function hubModelFolder(
     missing === null
       ? `There is no such folder, and the hub cache ${repository} does not hold revision "${revision}".`
       : `There is no such folder, and the hub cache ${cached} lacks ${missing.join(', ')}.`,
-    { file: id, hint: 'Unset HF_HUB_OFFLINE to download it.' },
+    {
+      file: id,
+      hint: hfHubOffline ? 'Unset HF_HUB_OFFLINE to download it.' : 'It is downloaded when a run starts.',
+    },
   );
 }
 

@@ -1,15 +1,15 @@
 /** The README.md of a trained model: what was done to it, with which data and settings, and how to load it. */
 import { cpus } from 'node:os';
 import { basename, join, relative, resolve, sep } from 'node:path';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { unitOf } from '../config/method.js';
 import type { SourceConfig } from '../config/schema/data.js';
 import type { Config } from '../config/schema.js';
 import { cutParts } from '../data/report.js';
 import type { DataReport } from '../data/rows.js';
 import { writeFileAtomic } from '../files.js';
+import { frontMatter } from './front-matter.js';
 import { hubIdOf } from './hub.js';
-import { isRecord } from './json.js';
 import { CHECKPOINT_NAME, CHECKPOINTS_FOLDER, FINAL_FOLDER } from './run-models.js';
 
 /** Of a share of pairs, at a confidence level such as 0.95. */
@@ -141,7 +141,12 @@ function withoutPlaces(config: Config): Config {
   return {
     ...config,
     model: { ...model, path: withoutPlace(model.path), tokenizer: optional(model.tokenizer) },
-    data: { ...data, train: data.train.map(sourceWithoutPlace), eval: data.eval.map(sourceWithoutPlace) },
+    data: {
+      ...data,
+      train: data.train.map(sourceWithoutPlace),
+      eval: data.eval.map(sourceWithoutPlace),
+      cacheFolder: optional(data.cacheFolder),
+    },
     tokens: { ...tokens, chatTemplate: optional(tokens.chatTemplate) },
     reference: {
       ...reference,
@@ -207,12 +212,6 @@ function folderName(folder: string): string {
 
 /** A text in the front matter of the card of the base model, if it has a card that states it. */
 function statedFact(card: string | null, name: 'license' | 'base_model'): string | undefined {
-  const frontMatter = /^---\r?\n(.*?)\r?\n---/s.exec(card ?? '')?.[1];
-  try {
-    const facts: unknown = parse(frontMatter ?? '');
-    const fact = isRecord(facts) ? facts[name] : undefined;
-    return typeof fact === 'string' ? fact : undefined;
-  } catch {
-    return undefined;
-  }
+  const fact = frontMatter(card ?? '')[name];
+  return typeof fact === 'string' ? fact : undefined;
 }

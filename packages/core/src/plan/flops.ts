@@ -43,7 +43,7 @@ function forwardFlops(
 }
 
 /** Rows that meet the output matrix: that of the end of a prompt serves both of its answers. */
-export const predictingRows = (scored: readonly number[]): number =>
+const predictingRows = (scored: readonly number[]): number =>
   scored.reduce((sum, tokens) => sum + tokens - 1, 1);
 
 /** Forward FLOPs of the blocks' linear layers per token. */

@@ -15,7 +15,7 @@ import { loadTokenizer } from '../tokens/tokenizer.js';
 import { type ExampleLengths, lengthsOf, type PairLengths } from './lengths.js';
 import type { WayInputs } from './ways.js';
 
-/** Pairs that are encoded for their lengths, from the first: enough for the longest, soon done on a large data set. */
+/** Pairs that are encoded for their lengths: enough for the longest, soon done on a large data set. */
 const MEASURED_PAIRS = 10_000;
 
 export interface PlanInputs extends WayInputs {

@@ -1,5 +1,6 @@
 /** p (+) x: the quality prompt p in front of the query x. */
 import type { PreferenceRow, PromptContent } from '../data/rows.js';
+import { commonPrefixLength } from '../data/texts.js';
 import { ConfigError, DataError } from '../errors.js';
 import { renderChat } from './chat-template.js';
 import { encodeRendered } from './sequence.js';
@@ -80,8 +81,7 @@ export function renderAugmentedChat(
   );
   const augmented = renderChat(tokenizer, augmentedMessages, true, { file, row }, tools);
   const augmentation = inserted.trimEnd();
-  let shared = 0;
-  while (shared < plain.length && plain[shared] === augmented[shared]) shared++;
+  const shared = commonPrefixLength(plain, augmented);
   const start = augmented.lastIndexOf(augmentation, shared);
   if (start === -1) {
     throw new DataError('The chat template does not write augmentation.prompt as it is.', {

@@ -91,3 +91,13 @@ function refusal(cause: UnsupportedConstruct, file: string | undefined): ModelEr
     cause,
   });
 }
+
+/** null where the template refuses the messages. */
+export function unlessRefused<T>(render: () => T): T | null {
+  try {
+    return render();
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    return null;
+  }
+}

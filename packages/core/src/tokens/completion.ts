@@ -80,7 +80,7 @@ export function endOfTurn(tokenizer: Tokenizer): EndOfTurn | null {
 
 /** What a user should know of an end of turn that is no token; null where there is nothing to say. */
 export function endOfTurnNotice(tokenizer: Tokenizer): string | null {
-  const end = tokenizer.chatTemplate === null ? null : endOfTurn(tokenizer);
+  const end = endOfTurn(tokenizer);
   if (end === null || end.ids.length === 1) return null;
   return (
     `The chat template ends a turn with ${JSON.stringify(end.text)}, for which the tokenizer has no token of its own: it is text of ` +

@@ -7,8 +7,9 @@
  * tells what stands before and behind it there.
  */
 import type { ChatMessage } from '../data/rows.js';
+import { commonPrefixLength } from '../data/texts.js';
 import { DataError } from '../errors.js';
-import { renderChat } from './chat-template.js';
+import { renderChat, unlessRefused } from './chat-template.js';
 import { endWithin, type Place, PROBE, usualAround } from './completion.js';
 import type { Tokenizer } from './tokenizer.js';
 import { checkCallsWritten, checkToolsWritten, fieldsOf } from './tool-calls.js';
@@ -86,7 +87,7 @@ class AnswerFinder {
     const around = this.around(index);
     if (around === null || !this.text.endsWith(around.tail)) return null;
     const end = this.text.length - around.tail.length;
-    return { start: Math.min(commonPrefix(this.text, around.head), end), end };
+    return { start: Math.min(commonPrefixLength(this.text, around.head), end), end };
   }
 
   /** What stands before and behind the content of a message. */
@@ -165,7 +166,7 @@ class AnswerFinder {
 
   /** null where the template refuses the beginning of a conversation. */
   private tryRender(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string | null {
-    return attempt(() => this.render(messages, addGenerationPrompt));
+    return unlessRefused(() => this.render(messages, addGenerationPrompt));
   }
 }
 
@@ -188,24 +189,8 @@ function earlierOpening(tokenizer: Tokenizer): string | null {
   if (opening === undefined) {
     const question: ChatMessage = { role: 'user', content: 'Hi' };
     const messages: ChatMessage[] = [question, { role: 'assistant', content: 'Hi' }, question];
-    opening = attempt(() => new AnswerFinder(tokenizer, { messages, tools: null }).opening(1));
+    opening = unlessRefused(() => new AnswerFinder(tokenizer, { messages, tools: null }).opening(1));
     earlierOpenings.set(tokenizer, opening);
   }
   return opening;
-}
-
-/** null where the template refuses the messages. */
-function attempt<T>(render: () => T): T | null {
-  try {
-    return render();
-  } catch (error) {
-    if (!(error instanceof DataError)) throw error;
-    return null;
-  }
-}
-
-function commonPrefix(a: string, b: string): number {
-  let length = 0;
-  while (length < a.length && a[length] === b[length]) length++;
-  return length;
 }

@@ -11,6 +11,7 @@
 import type { OnBadRow } from '../data/reading.js';
 import type { Answer, ConversationRow, PromptContent, Row, TextRow } from '../data/rows.js';
 import { DataError } from '../errors.js';
+import type { Place } from './completion.js';
 import { answersIn } from './conversation.js';
 import {
   type Encoded,
@@ -75,11 +76,6 @@ export function encodeRow(row: Row, tokenizer: Tokenizer, options: SequenceOptio
     case 'text':
       return encodeText(row, tokenizer, options);
   }
-}
-
-interface Place {
-  readonly file: string;
-  readonly row: number;
 }
 
 function encodeAnswered(

@@ -178,23 +178,23 @@ export function prepareEncoding(
   const textRow = rows.find(({ prompt }) => prompt.kind === 'text');
   const placement = augmentation.placement ?? (textRow === undefined ? 'last-user-turn' : 'prompt');
   if (placement === 'last-user-turn' && textRow !== undefined) {
-    throw new ConfigError(
-      `The placement last-user-turn needs chat data, but ${textRow.file} holds plain text.`,
-      {
-        field: 'augmentation.placement',
-        hint: 'Use "prompt".',
-      },
-    );
+    throw placementError(textRow.file);
   }
   const p = encodeAugmentation(tokenizer, augmentation, placement);
-  const bos = bosOf(rows, tokenizer);
+  const bos = firstBos(rows, tokenizer);
   if (bos === null) return null;
   const sharedAugmentation = Int32Array.from(placement === 'prompt' ? [...bos, ...p] : []);
   return { ...options, tokenizer, placement, bos, sharedAugmentation };
 }
 
+export const placementError = (file: string): ConfigError =>
+  new ConfigError(`The placement last-user-turn needs chat data, but ${file} holds plain text.`, {
+    field: 'augmentation.placement',
+    hint: 'Use "prompt".',
+  });
+
 /** What the first prompt that can be encoded begins with; null where none can be. */
-function bosOf(rows: readonly PreferenceRow[], tokenizer: Tokenizer): readonly number[] | null {
+function firstBos(rows: readonly PreferenceRow[], tokenizer: Tokenizer): readonly number[] | null {
   for (const row of rows) {
     try {
       return encodePrompt(tokenizer, row.prompt, row).bos;

@@ -10,6 +10,7 @@ import {
   type Encoding,
   encodePair,
   encodingWithout,
+  placementError,
   prepareEncoding,
   tokensOf,
 } from './encode.js';
@@ -108,10 +109,7 @@ function pairOf(row: Row, encoding: Encoding): ReturnType<typeof encodePair> {
 function checkPlacement({ file, prompt }: PreferenceRow, { augmentation, placement }: Encoding): void {
   if (augmentation === null || placement !== 'last-user-turn' || prompt.kind !== 'text') return;
   if (augmentation.placement === null) throw new TextBehindChats();
-  throw new ConfigError(`The placement last-user-turn needs chat data, but ${file} holds plain text.`, {
-    field: 'augmentation.placement',
-    hint: 'Use "prompt".',
-  });
+  throw placementError(file);
 }
 
 export function checkTokens(

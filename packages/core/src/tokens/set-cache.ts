@@ -11,7 +11,7 @@ import { readSet, type StoredSet, writeSet } from './set-file.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** Smaller sets are encoded in less than a moment, and are not kept. */
-export const KEPT_EXAMPLES = 2000;
+const KEPT_EXAMPLES = 2000;
 /** When the sets of a folder take more, those that were not used for longest go. */
 const MOST_BYTES = 20 * 2 ** 30;
 /** A file under a temporary name that is older was left by a process that was killed. */

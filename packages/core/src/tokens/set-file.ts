@@ -5,7 +5,7 @@
  *   per chunk: facts, i32 | tokens, i32 | digests, 8 bytes each | trained, u8, padded to 4 bytes
  *   sha256 of everything before, 32 bytes
  *
- * in the byte order of the machine. Whatever is not exactly that is damaged.
+ * in the byte order of the machine, but for the u64, which is little-endian. Whatever is not exactly that is damaged.
  */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';

@@ -1,7 +1,7 @@
 /** Whether a chat template writes the tools of a conversation and the calls of them: what it leaves out nothing would learn. */
 import type { ChatMessage, PromptContent } from '../data/rows.js';
 import { DataError } from '../errors.js';
-import { type ChatTokenizer, renderChat } from './chat-template.js';
+import { type ChatTokenizer, renderChat, unlessRefused } from './chat-template.js';
 
 type Chat = Omit<Extract<PromptContent, { kind: 'chat' }>, 'kind'>;
 
@@ -18,12 +18,7 @@ function tryRender(
   { messages, tools }: Chat,
   addGenerationPrompt: boolean,
 ): string | null {
-  try {
-    return renderChat(tokenizer, messages, addGenerationPrompt, {}, tools);
-  } catch (error) {
-    if (!(error instanceof DataError)) throw error;
-    return null;
-  }
+  return unlessRefused(() => renderChat(tokenizer, messages, addGenerationPrompt, {}, tools));
 }
 
 /**

@@ -43,8 +43,8 @@ export function emptyGroupWarnings(
     });
 }
 
-/** How many of the pairs a metric such as `eval_NAME_loss` or `eval_loss` is a mean over. */
-export function pairsOfMetric(
+/** How many of the pairs an accuracy such as `eval_NAME_rewards/accuracies` or `eval_rewards/accuracies` is a mean over. */
+export function pairsOfAccuracy(
   metric: string,
   groups: ReadonlyMap<TrainingPair, string>,
   all: number,

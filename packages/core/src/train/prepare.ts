@@ -93,7 +93,7 @@ export async function prepareSources(
       rowSettings: { reading, sources, ofRows: ofRows.maxPairs === null ? null : ofRows },
       open: () => streamRows(sources, reading, ofRows),
     };
-    // The first rank of a host has its processors to itself, and the others find what it has encoded.
+    // The first rank of a host has its processors to itself, and the others find what it has encoded, if the cache keeps it.
     const threads = encodingThreads(communicator);
     const options = { threads, signal: communicator.worldSize === 1 ? signal : undefined };
     const { encoded, notice } = await inTurns(communicator, () => loadRunData(request, cache, options));

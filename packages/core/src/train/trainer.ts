@@ -18,7 +18,7 @@ import { loadWeights } from '../model/load.js';
 import { saveModel } from '../model/save.js';
 import { scheduleFactor } from '../optim/schedule.js';
 import { listenToProgress } from '../progress.js';
-import { pairsOfMetric } from './eval-groups.js';
+import { pairsOfAccuracy } from './eval-groups.js';
 import type { TrainEvent, TrainResult } from './events.js';
 import { writeInputs } from './inputs.js';
 import { writeResult } from './resume.js';
@@ -245,7 +245,7 @@ class Run {
       'eval_loss' in this.metrics ? (this.run.sources.evaluation?.pairs.length ?? 0) : this.stepPairs;
     return pairs === 0
       ? {}
-      : accuracyIntervals(this.metrics, name => pairsOfMetric(name, this.run.evalGroups, pairs));
+      : accuracyIntervals(this.metrics, name => pairsOfAccuracy(name, this.run.evalGroups, pairs));
   }
 
   private record(metrics: Readonly<Record<string, number>>): void {

@@ -140,7 +140,10 @@ describe('wrong values', () => {
       'Did you mean "data.train.0.columns.prompt"?',
     ],
     [{ 'data.columns': { promt: 'x' } }, 'Did you mean "data.columns.prompt"?'],
-    [{ 'data.columns': { query: 'x' } }, 'Known fields here: prompt, system, chosen, rejected'],
+    [
+      { 'data.columns': { query: 'x' } },
+      'Known fields here: prompt, instruction, input, system, chosen, rejected',
+    ],
     [{ 'model.path': '' }, 'field "model.path": Expected string that is not empty'],
     [
       { method: 'srdpo' },
@@ -173,6 +176,13 @@ describe('sources of data', () => {
     expect(config.data.eval).toEqual([eval_]);
     expect(parseConfig(parse(stringifyConfig(config)))).toEqual(config);
   });
+});
+
+it.each([
+  { answer_0: 'bad', answer_1: 'good' },
+  { instruction: 'task', input: 'text', tools: 'functions' },
+])('columns are named as the messages and docs say: %o', columns => {
+  expect(parseConfig({ ...minimal, data: { train: 'train.jsonl', columns } }).data.columns).toEqual(columns);
 });
 
 describe('unknown keys', () => {

@@ -119,6 +119,7 @@ it.each<[string, Files, Files | null, Partial<HubDataset>, string | string[]]>([
   ['a split', OWN, null, { split: 'test' }, ['test']],
   ['what the hub converted', LINES, AUTO, {}, ['auto 0', 'auto 1']],
   ['its other files where nothing was converted', LINES, null, {}, ['own']],
+  ['no facts about it', { ...LINES, 'dataset_infos.json': '{}', 'state.json': '{}' }, null, {}, ['own']],
   ['its other files of another revision', LINES, AUTO, { revision: MAIN }, ['own']],
   ['a folder of it', LINES, AUTO, { config: 'harmless', split: 'test' }, ['own test']],
   ['what its card states', STATED, null, { config: 'easy' }, ['E0', 'E1']],

@@ -159,6 +159,7 @@ describe('writeModelCard', () => {
         ...data,
         train: [here, join(folder.path, 'more.jsonl')],
         eval: [join(folder.path, 'held.jsonl')],
+        cacheFolder: join(folder.path, 'sets'),
       },
       reference: { ...reference, model: join(folder.path, 'sft'), cacheFolder: join(folder.path, 'cache') },
       output: { ...output, folder: join(folder.path, 'run') },

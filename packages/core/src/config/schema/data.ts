@@ -1,6 +1,5 @@
 /** The section `data`: what is trained and evaluated on. */
 import { z } from 'zod';
-import { expandHome } from '../env.js';
 import { count, key, path, text } from './keys.js';
 
 const DATA_FORMATS = [
@@ -35,12 +34,15 @@ export const CHAT_FORMATS: readonly DataFormat[] = [
 /** The fields of the formats that data.columns can find under other names. */
 export const COLUMN_FIELDS = [
   'prompt',
+  'instruction',
+  'input',
   'system',
   'chosen',
   'rejected',
   'score_chosen',
   'score_rejected',
   'conversations',
+  'answer_0',
   'answer_1',
   'answer_2',
   'score_1',
@@ -101,10 +103,10 @@ export const SOURCE_KEYS: readonly string[] = Object.keys(sourceSchema.shape);
 const sources = () =>
   z
     .union(
-      [text(), sourceSchema, z.array(z.union([text(), sourceSchema], 'Expected a path or a source'))],
+      [path(), sourceSchema, z.array(z.union([path(), sourceSchema], 'Expected a path or a source'))],
       'Expected a path, a source with keys such as path or hub, or a list of these',
     )
-    .transform(value => [value].flat().map(entry => (typeof entry === 'string' ? expandHome(entry) : entry)));
+    .transform(value => [value].flat());
 
 export const dataSchema = z.strictObject({
   format: key(
@@ -160,7 +162,7 @@ export const dataSchema = z.strictObject({
     'n_eval_examples',
   ),
   cacheFolder: key(
-    text().transform(expandHome).nullable().prefault(null),
+    path().nullable().prefault(null),
     'Folder of data sets that are encoded already, for later starts; null: sralign/encoded in XDG_CACHE_HOME or ~/.cache. ' +
       'What was not used for longest goes once they take 20 GiB.',
   ),

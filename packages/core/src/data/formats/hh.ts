@@ -1,5 +1,6 @@
 /** HH-RLHF: a pair of dialogues, each in one text. */
 import type { ChatMessage, PromptContent } from '../rows.js';
+import { commonPrefixLength } from '../texts.js';
 import { isText, textField } from './fields.js';
 import { type Format, onePair } from './format.js';
 
@@ -55,11 +56,4 @@ function turnsOf(dialogue: string): ChatMessage[] | null {
     messages.push({ role, content: parts[index + 1]!.trim() });
   }
   return messages;
-}
-
-function commonPrefixLength(a: string, b: string): number {
-  const limit = Math.min(a.length, b.length);
-  let length = 0;
-  while (length < limit && a.charCodeAt(length) === b.charCodeAt(length)) length++;
-  return length;
 }

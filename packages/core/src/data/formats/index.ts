@@ -29,5 +29,5 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
 
 export const FORMAT_NAMES = Object.keys(FORMATS) as readonly FormatName[];
 
-/** Every field that a format reads, and so every name that data.columns can give. */
+/** Every field that a format reads. */
 export const FIELDS: ReadonlySet<string> = new Set(Object.values(FORMATS).flatMap(({ fields }) => fields));

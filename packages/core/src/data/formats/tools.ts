@@ -1,5 +1,6 @@
 /** Tools that an assistant may call, and its calls, as JSON for the chat template. */
 import { DataError } from '../../errors.js';
+import { MAX_DEPTH } from '../json-text.js';
 import { fieldError, has, isObject, isText } from './fields.js';
 import type { Fields, Where } from './format.js';
 
@@ -29,17 +30,14 @@ interface Place extends Where {
   readonly field: string;
 }
 
-/** As in a record (json-text.ts): the levels of JSON in a text are counted here first. */
-const MOST_LEVELS = 100;
-
 /**
  * A value as JSON has it.
  *
- * @throws DataError for more than 100 levels of nesting
+ * @throws DataError for more than MAX_DEPTH levels of nesting
  */
 export function plainJson(value: unknown, at: Place, level = 0): unknown {
-  if (level > MOST_LEVELS)
-    throw new DataError(`The value has more than ${MOST_LEVELS} levels of nesting.`, { ...at });
+  if (level > MAX_DEPTH)
+    throw new DataError(`The value has more than ${MAX_DEPTH} levels of nesting.`, { ...at });
   if (typeof value === 'bigint') return Number(value);
   if (Array.isArray(value)) return value.map(item => plainJson(item, at, level + 1));
   if (!isObject(value)) return value;

@@ -13,7 +13,7 @@ export interface Found {
 }
 
 /** Cuts a text, without a remainder, into what a pattern matches and what stands between. */
-export type Finder = (text: string) => Found[];
+type Finder = (text: string) => Found[];
 
 /** White space as Unicode and Rust have it: JavaScript's \s lacks U+0085 and has U+FEFF. */
 export const WHITE_SPACE = /\p{White_Space}/u;

@@ -92,7 +92,7 @@ const decoderSchema = z.discriminatedUnion('type', [
 export type DecoderSpec = z.infer<typeof decoderSchema>;
 
 /** Ids are below this: hundreds of times the largest vocabulary there is. */
-export const IDS = 2 ** 26;
+const IDS = 2 ** 26;
 const tokenId = z
   .int()
   .min(0)

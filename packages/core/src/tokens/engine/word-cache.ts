@@ -15,10 +15,10 @@ export function remembered(encode: (piece: string) => Ids): (piece: string) => I
   let newer = new Map<string, Ids>();
   let older = new Map<string, Ids>();
   return piece => {
+    if (piece.length > CACHED_LENGTH) return encode(piece);
     const known = newer.get(piece);
     if (known !== undefined) return known;
     const ids = older.get(piece) ?? encode(piece);
-    if (piece.length > CACHED_LENGTH) return ids;
     if (newer.size >= GENERATION_ENTRIES) {
       older = newer;
       newer = new Map();
