@@ -3,7 +3,7 @@
  * renamed. A killed writer leaves only a `.tmp-*` entry behind.
  */
 import { createHash, randomInt } from 'node:crypto';
-import { appendFileSync, createReadStream, type Stats } from 'node:fs';
+import { appendFileSync, createReadStream, existsSync, mkdirSync, type Stats, statSync } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -19,6 +19,31 @@ const WRITER = `${process.pid}${randomInt(1_000_000_000)}`;
 export function temporaryName(target: string): string {
   return join(dirname(target), `.tmp-${basename(target)}-${WRITER}`);
 }
+
+/**
+ * Makes a folder and those above it that are missing. `mkdir` of Node.js with `recursive` does not return where a file system
+ * says ENOENT to a folder in one that is there, as /proc does.
+ *
+ * @returns the first that was missing, or undefined
+ * @throws the system's error when one cannot be made, or stands for something else
+ */
+export function makeFolder(folder: string): string | undefined {
+  const missing: string[] = [];
+  for (let place = resolve(folder); !existsSync(place) && place !== dirname(place); place = dirname(place))
+    missing.unshift(place);
+  for (const place of missing) {
+    try {
+      mkdirSync(place);
+    } catch (error) {
+      // Another process may have been faster.
+      if (!isFolder(place)) throw error;
+    }
+  }
+  if (!isFolder(folder)) mkdirSync(folder);
+  return missing[0];
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
 /**
  * Writes a file in one piece.

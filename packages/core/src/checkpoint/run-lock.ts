@@ -4,12 +4,13 @@
  * or keeps those of each host apart, what stands in the file decides alone.
  */
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, realpath, rm, rmdir, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, realpath, rm, rmdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { lockFile } from '@sralign/native';
 import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
+import { makeFolder } from '../files.js';
 import { RUN_RECORD_FOLDER } from './run-record.js';
 
 const LOCK_FILE = 'lock';
@@ -44,7 +45,7 @@ export async function lockRunFolder(folder: string, job: string): Promise<RunLoc
   const recordFolder = join(folder, RUN_RECORD_FOLDER);
   const file = join(recordFolder, LOCK_FILE);
   try {
-    const created = await mkdir(recordFolder, { recursive: true });
+    const created = makeFolder(recordFolder);
     for (;;) {
       const handle = await open(file, 'a+');
       const lock = lockFile(handle.fd);

@@ -1,10 +1,10 @@
 /** A file of the hub as a blob of the cache: named by its hash, and there only if it has that hash. */
 import { createHash, type Hash } from 'node:crypto';
-import { mkdir, open as openFile, readdir, rm } from 'node:fs/promises';
+import { open as openFile, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ListFileEntry } from '@huggingface/hub';
 import { lockFile } from '@sralign/native';
-import { exists, streamFileAtomic, TEMPORARY_NAME } from '../files.js';
+import { exists, makeFolder, streamFileAtomic, TEMPORARY_NAME } from '../files.js';
 import { reportProgress } from '../progress.js';
 
 const SHA1 = /^[0-9a-f]{40}$/;
@@ -41,7 +41,7 @@ export async function storeBlob(
   const { path, size } = entry;
   const file = join(folder, name);
   if (await exists(file)) return;
-  await mkdir(dirname(file), { recursive: true });
+  makeFolder(dirname(file));
   const report = (done: number): void =>
     reportProgress({ phase: 'downloading', subject: path, done, total: size, unit: 'bytes' });
   await streamFileAtomic(file, async handle => {

@@ -1,10 +1,10 @@
 /** The Hugging Face cache: its layout, which all Hugging Face tools share, and how a file of a repository gets into it. */
-import { mkdir, readFile, stat, symlink } from 'node:fs/promises';
+import { readFile, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { downloadFile, HubApiError, type ListFileEntry } from '@huggingface/hub';
 import { withoutSecrets } from '../config/secrets.js';
 import { ModelError } from '../errors.js';
-import { systemErrorCode, writeFileAtomic } from '../files.js';
+import { makeFolder, systemErrorCode, writeFileAtomic } from '../files.js';
 import { blobName, storeBlob } from './hub-blob.js';
 import type { HubAccess } from './hub-requests.js';
 
@@ -35,7 +35,7 @@ export async function isHeld(path: string): Promise<boolean> {
 export async function keepRef(repository: string, revision: string, commit: string): Promise<void> {
   if (revision === commit) return;
   const ref = join(repository, 'refs', revision);
-  await mkdir(dirname(ref), { recursive: true });
+  makeFolder(dirname(ref));
   await writeFileAtomic(ref, commit);
 }
 
@@ -65,7 +65,7 @@ export async function fetchFile(
     if (content === null) throw new Error(`${name} has gone`);
     return content.stream();
   });
-  await mkdir(dirname(link), { recursive: true });
+  makeFolder(dirname(link));
   await symlink(relative(dirname(link), join(repository, 'blobs', blobName(entry))), link).catch(error => {
     // Another process was faster, or the link was there without its blob.
     if (systemErrorCode(error) !== 'EEXIST') throw error;

@@ -1,5 +1,5 @@
 /** Data sets of the Hugging Face hub: from an id to files on this machine, downloaded into the cache where they are not there. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { datasetInfo, HubApiError, type ListFileEntry, listFiles } from '@huggingface/hub';
 import picomatch from 'picomatch';
@@ -7,7 +7,7 @@ import { environment } from '../config/env.js';
 import { holdsRecords, SUPPORTED } from '../data/records.js';
 import { filesOfSplit, filesOfSplits, type SourceFiles } from '../data/splits.js';
 import { DataError, ModelError, SralignError } from '../errors.js';
-import { writeFileAtomic } from '../files.js';
+import { makeFolder, writeFileAtomic } from '../files.js';
 import { frontMatter } from './front-matter.js';
 import { removeAbandoned } from './hub-blob.js';
 import {
@@ -161,7 +161,7 @@ async function askListing(
     if (!isEntry(entry)) throw new Error(`the hub gives ${JSON.stringify(entry.path)} as the name of a file`);
     listing.push(entry);
   }
-  await mkdir(join(repository, 'listings'), { recursive: true });
+  makeFolder(join(repository, 'listings'));
   await writeFileAtomic(listingFile(repository, sha), JSON.stringify(listing));
   await keepRef(repository, revision, sha);
   return { sha, listing };

@@ -1,8 +1,7 @@
 /** From a model in memory to a Hugging Face folder that transformers opens unchanged. */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Tensor, unscoped } from '@sralign/native';
-import { type FileDigest, writeFileAtomic } from '../files.js';
+import { type FileDigest, makeFolder, writeFileAtomic } from '../files.js';
 import type { Companions } from '../hf/folder.js';
 import { type StoredTensor, writeModelWeights } from '../hf/safetensors-writer.js';
 import type { CausalLM } from './causal-lm.js';
@@ -31,7 +30,7 @@ export async function saveModel(
       for (const value of unscoped(() => unit.gatherValues())) value.dispose();
     return {};
   }
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const digests = await writeModelWeights(folder, storedTensors(model), { maxShardBytes: MAX_SHARD_BYTES });
   await writeCompanions(folder, companions, model.spec);
   return digests;

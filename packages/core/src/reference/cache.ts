@@ -8,13 +8,12 @@
  * as the work goes on: a run that was killed continues where it stopped, and several processes may share it.
  */
 import { hash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Communicator, SOLO } from '@sralign/native';
 import { balancedRounds } from '../batch/balance.js';
 import { packedTokens, type View } from '../batch/pack.js';
 import { CheckpointError, RunError } from '../errors.js';
-import { diskError } from '../files.js';
+import { diskError, makeFolder } from '../files.js';
 import { scorePairs } from '../loss/score.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { PairTokens } from '../tokens/examples.js';
@@ -49,7 +48,7 @@ export class ReferenceCache {
     this.file = join(folder, `${modelKey.slice(0, 16)}.jsonl`);
     this.records = communicator.rank === 0 ? new RecordsFile(this.file, modelKey) : null;
     try {
-      if (communicator.rank === 0) mkdirSync(folder, { recursive: true });
+      if (communicator.rank === 0) makeFolder(folder);
     } catch (error) {
       throw diskError(error, folder);
     }

@@ -3,9 +3,9 @@
  * the name of all that decides it; one that cannot be believed is made again.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
+import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFile, diskError, TEMPORARY_NAME } from '../files.js';
+import { digestFile, diskError, makeFolder, TEMPORARY_NAME } from '../files.js';
 import { codeDigest } from './code-digest.js';
 import { readSet, type StoredSet, writeSet } from './set-file.js';
 import type { Tokenizer } from './tokenizer.js';
@@ -66,7 +66,7 @@ export class SetCache {
 
   private async keep(file: string, key: string, set: StoredSet): Promise<void> {
     try {
-      await mkdir(this.folder, { recursive: true });
+      makeFolder(this.folder);
       await writeSet(file, key, set);
       await this.prune();
     } catch (cause) {
